@@ -1,1 +1,81 @@
-fn main() {}
+//! The binary: command line, configuration, and the composition of all rooms below.
+
+mod backup;
+mod config;
+mod export;
+mod import;
+mod init;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A self-hosted conversation server that existing clients and bots run on unmodified.
+///
+/// Without a command it serves: `duologue` is `duologue serve`. The first start creates a data
+/// folder, a workspace, an owner's token and a bot, and prints how to try them.
+#[derive(Parser)]
+#[command(name = "duologue", version, max_term_width = 100, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: config::Flags,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the API (the default).
+    Serve(config::Flags),
+    /// Prepare a data folder or database without serving it, for scripts.
+    Init(init::Args),
+    /// Print the effective configuration, secrets redacted.
+    Config(config::Flags),
+    /// Write conversations to files: transcripts to read, tables, or a lossless copy.
+    Export(export::Args),
+    /// Put a lossless export (jsonl) into a server.
+    Import(import::Args),
+    /// Copy the embedded database of a running server, consistently.
+    Backup(backup::BackupArgs),
+    /// Check an embedded database, or a backup of one.
+    Verify(backup::VerifyArgs),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("can't start: {error}")),
+    };
+    runtime.block_on(async {
+        match cli.command {
+            None => finish(serve::run(cli.serve).await),
+            Some(Command::Serve(flags)) => finish(serve::run(flags).await),
+            Some(Command::Init(args)) => finish(init::run(args).await),
+            Some(Command::Config(flags)) => finish(config::print(flags)),
+            Some(Command::Export(args)) => match export::run(args).await {
+                Err(export::Error::Interrupted(message)) => {
+                    eprintln!("{message}");
+                    ExitCode::from(130)
+                }
+                result => finish(result),
+            },
+            Some(Command::Import(args)) => finish(import::run(args).await),
+            Some(Command::Backup(args)) => finish(backup::backup(args)),
+            Some(Command::Verify(args)) => finish(backup::verify(args)),
+        }
+    })
+}
+
+fn finish<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
+fn fail(message: &str) -> ExitCode {
+    eprintln!("duologue: {message}");
+    ExitCode::FAILURE
+}

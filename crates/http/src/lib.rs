@@ -1,1 +1,81 @@
-//! To be written.
+//! The dialects over HTTP. Thin: a handler parses, calls one operation of the store, renders.
+//!
+//! # How a request is served
+//!
+//! [`dispatch`] takes it through the same steps whatever it asks for, in the order in which the
+//! dialect's errors take precedence (`spec/cloud/errors.md` § 2): route, media type, token,
+//! identity headers, rights, rate, size, shape. Then the route's handler gets a [`Call`].
+//!
+//! # How to add an operation
+//!
+//! Add a function and a line in `ROUTES` of the file named after its URL
+//! (`/v1/chat/conversations` is `runtime/conversations.rs`), and its description in `spec/`. It is
+//! then authenticated, limited, counted and described like all others.
+//!
+//! This crate holds no rule of the domain and no SQL.
+
+mod admin;
+mod body;
+mod call;
+mod cors;
+mod dispatch;
+mod envelope;
+mod metrics;
+mod openapi;
+mod query;
+mod rate;
+mod route;
+mod runtime;
+mod system;
+
+use std::sync::Arc;
+
+use duologue_store::Store;
+pub use metrics::Metrics;
+pub use rate::RateLimit;
+
+/// Bounds on what requests may ask for. All are configurable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes in the body of a request of the runtime API.
+    pub body_bytes: usize,
+    /// Bytes in the body of a request of the admin API, which carries code.
+    pub admin_body_bytes: usize,
+    /// Bytes in the payload of a message, an event or a state.
+    pub payload_bytes: usize,
+    /// How deep objects and arrays in a body may nest.
+    pub json_depth: usize,
+    /// Seconds a client may take to send a body.
+    pub body_seconds: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            body_bytes: 8 * 1024 * 1024,
+            admin_body_bytes: 100 * 1024 * 1024,
+            payload_bytes: 128 * 1024,
+            json_depth: 64,
+            body_seconds: 30,
+        }
+    }
+}
+
+/// What the server is made of, shared by all requests.
+pub struct App {
+    /// The data.
+    pub store: Arc<Store>,
+    /// Bounds on requests.
+    pub limits: Limits,
+    /// Requests a token may make; none if off.
+    pub rate: RateLimit,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Origin under which the outside reaches this server, without a trailing slash.
+    pub public_url: String,
+}
+
+/// The routes of all dialects over one store.
+pub fn router(app: Arc<App>) -> axum::Router {
+    dispatch::router(app)
+}

@@ -1,0 +1,314 @@
+//! Configuration: flags, then environment variables, then a TOML file, then defaults.
+//!
+//! Every setting is described once, in [`Flags`]: its flag, its variable (`DUOLOGUE_…`), its key in
+//! the file (the flag's name with underscores) and its help.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, ValueEnum};
+use duologue_http::Limits;
+use duologue_store::Location;
+use serde::{Deserialize, Serialize};
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What can be set.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Flags {
+    /// TOML file with settings; flags and environment variables win over it.
+    #[arg(long, env = "DUOLOGUE_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    config: Option<PathBuf>,
+
+    /// Folder of the embedded database. [default: ./duologue-data]
+    #[arg(long, env = "DUOLOGUE_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+
+    /// PostgreSQL to use instead: postgres://user:password@host/database.
+    #[arg(long, env = "DUOLOGUE_DATABASE", value_name = "URL", hide_env_values = true)]
+    database: Option<String>,
+
+    /// Most connections to PostgreSQL at once. [default: 20]
+    #[arg(long, env = "DUOLOGUE_DATABASE_CONNECTIONS", value_name = "N")]
+    database_connections: Option<usize>,
+
+    /// Address to listen on. [default: 127.0.0.1:3000]
+    #[arg(long, env = "DUOLOGUE_LISTEN", value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+
+    /// Origin under which others reach this server, without a path. [default: http://<listen>]
+    #[arg(long, env = "DUOLOGUE_PUBLIC_URL", value_name = "URL")]
+    public_url: Option<String>,
+
+    /// What to log: error, warn, info, debug, trace, or a filter such as duologue_store=debug.
+    /// [default: info]
+    #[arg(long, env = "DUOLOGUE_LOG", value_name = "LEVEL")]
+    log: Option<String>,
+
+    /// How log lines look. [default: pretty]
+    #[arg(long, env = "DUOLOGUE_LOG_FORMAT", value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+
+    /// Requests a second that each token may make; 0 is no limit. [default: 0]
+    #[arg(long, env = "DUOLOGUE_RATE_LIMIT", value_name = "N")]
+    rate_limit: Option<u32>,
+
+    /// Most bytes in the body of a runtime request. [default: 8388608]
+    #[arg(long, env = "DUOLOGUE_BODY_LIMIT", value_name = "BYTES")]
+    body_limit: Option<usize>,
+
+    /// Most bytes in the body of an admin request, which carries code. [default: 104857600]
+    #[arg(long, env = "DUOLOGUE_ADMIN_BODY_LIMIT", value_name = "BYTES")]
+    admin_body_limit: Option<usize>,
+
+    /// Most bytes in the payload of a message, event or state. [default: 131072]
+    #[arg(long, env = "DUOLOGUE_PAYLOAD_LIMIT", value_name = "BYTES")]
+    payload_limit: Option<usize>,
+
+    /// How deep objects and arrays in a body may nest. [default: 64]
+    #[arg(long, env = "DUOLOGUE_JSON_DEPTH", value_name = "N")]
+    json_depth: Option<usize>,
+
+    /// Seconds a client may take to send a request's body. [default: 30]
+    #[arg(long, env = "DUOLOGUE_BODY_TIMEOUT", value_name = "SECONDS")]
+    body_timeout: Option<u64>,
+
+    /// Most connections of clients at once. [default: 10000]
+    #[arg(long, env = "DUOLOGUE_CONNECTIONS", value_name = "N")]
+    connections: Option<usize>,
+
+    /// Seconds to finish running requests after SIGTERM. [default: 10]
+    #[arg(long, env = "DUOLOGUE_SHUTDOWN_TIMEOUT", value_name = "SECONDS")]
+    shutdown_timeout: Option<u64>,
+
+    /// The owner's token on the first start, instead of a random one.
+    #[arg(long, env = "DUOLOGUE_INITIAL_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    initial_token: Option<String>,
+}
+
+/// What is in force.
+#[derive(Clone, Debug, Serialize)]
+pub struct Config {
+    /// Folder of the embedded database.
+    pub data: PathBuf,
+    /// PostgreSQL, if it is used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+    /// Connections to it.
+    pub database_connections: usize,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Origin for others.
+    pub public_url: String,
+    /// What to log.
+    pub log: String,
+    /// How.
+    pub log_format: LogFormat,
+    /// Requests a second and token.
+    pub rate_limit: u32,
+    /// Bytes.
+    pub body_limit: usize,
+    /// Bytes.
+    pub admin_body_limit: usize,
+    /// Bytes.
+    pub payload_limit: usize,
+    /// Levels.
+    pub json_depth: usize,
+    /// Seconds.
+    pub body_timeout: u64,
+    /// Clients' connections.
+    pub connections: usize,
+    /// Seconds.
+    pub shutdown_timeout: u64,
+    /// The first token, if it is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initial_token: Option<String>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file can't be read.
+    #[error("can't read the configuration {0}: {1}")]
+    Read(PathBuf, std::io::Error),
+    /// The file doesn't say what it should.
+    #[error("the configuration {0} is not valid: {1}")]
+    Parse(PathBuf, Box<toml::de::Error>),
+    /// A setting makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl Flags {
+    /// Flags for commands that take only where the data is.
+    pub fn of_location(data: Option<PathBuf>, database: Option<String>) -> Self {
+        Flags { data, database, ..Flags::default() }
+    }
+
+    /// Resolves all layers.
+    pub fn resolve(self) -> Result<Config, Error> {
+        let file = match &self.config {
+            Some(path) => read(path)?,
+            None => Flags::default(),
+        };
+        macro_rules! pick {
+            ($name:ident) => {
+                self.$name.clone().or(file.$name.clone())
+            };
+            ($name:ident, $default:expr) => {
+                pick!($name).unwrap_or_else(|| $default)
+            };
+        }
+        let limits = Limits::default();
+        let listen = pick!(listen, SocketAddr::from(([127, 0, 0, 1], 3000)));
+        let config = Config {
+            data: pick!(data, PathBuf::from("duologue-data")),
+            database: pick!(database).filter(|url| !url.is_empty()),
+            database_connections: pick!(database_connections, 20),
+            listen,
+            public_url: pick!(public_url, format!("http://{listen}")).trim_end_matches('/').to_owned(),
+            log: pick!(log, "info".into()),
+            log_format: pick!(log_format, LogFormat::default()),
+            rate_limit: pick!(rate_limit, 0),
+            body_limit: pick!(body_limit, limits.body_bytes),
+            admin_body_limit: pick!(admin_body_limit, limits.admin_body_bytes),
+            payload_limit: pick!(payload_limit, limits.payload_bytes),
+            json_depth: pick!(json_depth, limits.json_depth),
+            body_timeout: pick!(body_timeout, limits.body_seconds),
+            connections: pick!(connections, 10_000),
+            shutdown_timeout: pick!(shutdown_timeout, 10),
+            initial_token: pick!(initial_token),
+        };
+        config.check()?;
+        Ok(config)
+    }
+}
+
+fn read(path: &Path) -> Result<Flags, Error> {
+    let text = std::fs::read_to_string(path).map_err(|e| Error::Read(path.to_owned(), e))?;
+    toml::from_str(&text).map_err(|e| Error::Parse(path.to_owned(), Box::new(e)))
+}
+
+impl Config {
+    fn check(&self) -> Result<(), Error> {
+        let invalid = |text: &str| Err(Error::Invalid(text.into()));
+        if let Some(url) = &self.database
+            && !url.starts_with("postgres://")
+            && !url.starts_with("postgresql://")
+        {
+            return invalid("--database must be a URL such as postgres://user:password@host/database");
+        }
+        if !self.public_url.starts_with("http://") && !self.public_url.starts_with("https://") {
+            return invalid("--public-url must begin with http:// or https://");
+        }
+        if self.database_connections == 0 || self.connections == 0 || self.json_depth == 0 {
+            return invalid("--database-connections, --connections and --json-depth must be at least 1");
+        }
+        if self.initial_token.as_ref().is_some_and(|token| token.len() < 20) {
+            return invalid("--initial-token must have at least 20 characters");
+        }
+        Ok(())
+    }
+
+    /// Where the data is.
+    pub fn location(&self) -> Location {
+        match &self.database {
+            Some(url) => Location::Postgres { url: url.clone(), connections: self.database_connections },
+            None => Location::Sqlite(database_file(&self.data)),
+        }
+    }
+
+    /// Bounds on requests.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            body_bytes: self.body_limit,
+            admin_body_bytes: self.admin_body_limit,
+            payload_bytes: self.payload_limit,
+            json_depth: self.json_depth,
+            body_seconds: self.body_timeout,
+        }
+    }
+
+    fn redacted(mut self) -> Self {
+        self.database = self.database.as_deref().map(redact_url);
+        self.initial_token = self.initial_token.map(|_| "***".into());
+        self
+    }
+}
+
+/// The embedded database in a data folder.
+pub fn database_file(data: &Path) -> PathBuf {
+    data.join("duologue.db")
+}
+
+/// A URL without its password, also where the password is a parameter.
+fn redact_url(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (address, parameters) = rest.split_once('?').map_or((rest, None), |(address, parameters)| (address, Some(parameters)));
+    let address = match address.rsplit_once('@') {
+        Some((user, host)) if user.contains(':') => format!("{}:***@{host}", user.split(':').next().unwrap_or_default()),
+        _ => address.to_owned(),
+    };
+    let parameters = parameters.map(|parameters| {
+        let shown: Vec<String> = parameters
+            .split('&')
+            .map(|pair| match pair.split_once('=') {
+                Some((key, _)) if key.eq_ignore_ascii_case("password") => format!("{key}=***"),
+                _ => pair.to_owned(),
+            })
+            .collect();
+        format!("?{}", shown.join("&"))
+    });
+    format!("{scheme}://{address}{}", parameters.unwrap_or_default())
+}
+
+/// `duologue config`.
+pub fn print(flags: Flags) -> Result<(), Error> {
+    let config = flags.resolve()?.redacted();
+    let text = toml::to_string(&config).map_err(|e| Error::Invalid(e.to_string()))?;
+    print!("{text}");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_gives_way_to_flags() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "listen = \"127.0.0.1:4000\"\nrate_limit = 7\n").unwrap();
+        let flags = Flags { config: Some(file.path().into()), rate_limit: Some(9), ..Flags::default() };
+        let config = flags.resolve().unwrap();
+        assert_eq!(config.listen.port(), 4000);
+        assert_eq!(config.rate_limit, 9);
+        assert_eq!(config.public_url, "http://127.0.0.1:4000");
+    }
+
+    #[test]
+    fn mistakes_in_the_file_are_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "lisen = \"127.0.0.1:4000\"\n").unwrap();
+        let error = Flags { config: Some(file.path().into()), ..Flags::default() }.resolve().unwrap_err().to_string();
+        assert!(error.contains("lisen"), "{error}");
+    }
+
+    #[test]
+    fn secrets_are_redacted() {
+        assert_eq!(redact_url("postgres://u:p@ss@h/d?sslmode=off&password=x"), "postgres://u:***@h/d?sslmode=off&password=***");
+        assert_eq!(redact_url("postgres://h/d"), "postgres://h/d");
+    }
+}

@@ -1,0 +1,192 @@
+//! `duologue serve`: opens the store, listens, and stops gracefully.
+
+use std::{io::IsTerminal, sync::Arc, time::Duration};
+
+use duologue_http::{App, Metrics, RateLimit};
+use duologue_store::{Store, setup::Made};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+};
+
+use crate::{
+    config::{self, Config, Flags, LogFormat},
+    init,
+};
+
+/// Most bytes in the line and headers of a request.
+const HEADER_BYTES: usize = 64 * 1024;
+/// How long a client may take to send them, and how long an idle connection is kept.
+const HEADER_TIME: Duration = Duration::from_secs(60);
+
+/// Why the server doesn't run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] duologue_store::Error),
+    /// The address.
+    #[error("can't listen on {0}: {1}. Choose another address with --listen.")]
+    Listen(std::net::SocketAddr, std::io::Error),
+    /// The log filter.
+    #[error("--log is not valid: {0}")]
+    Log(String),
+}
+
+/// Serves until SIGTERM or Ctrl-C.
+pub async fn run(flags: Flags) -> Result<(), Error> {
+    let config = flags.resolve()?;
+    start_logging(&config)?;
+    let listener = TcpListener::bind(config.listen).await.map_err(|e| Error::Listen(config.listen, e))?;
+    let address = listener.local_addr().map_err(|e| Error::Listen(config.listen, e))?;
+    let store = Arc::new(Store::open(&config.location()).await?);
+    let public_url = config.public_url.replace(&config.listen.to_string(), &address.to_string());
+    if let Some(made) = store.first_start(init::plan(config.initial_token.clone())).await? {
+        welcome(&public_url, &config, &made);
+    }
+    let app = Arc::new(App {
+        store: store.clone(),
+        limits: config.limits(),
+        rate: RateLimit::new(config.rate_limit),
+        metrics: Metrics::default(),
+        public_url: public_url.clone(),
+    });
+    let (stop, stopped) = watch::channel(false);
+    let timers = tokio::spawn(duologue_delivery::timers(store.clone(), stopped));
+    tracing::info!(url = public_url, version = env!("CARGO_PKG_VERSION"), "serving");
+    accept(listener, duologue_http::router(app), config.connections, Duration::from_secs(config.shutdown_timeout)).await;
+    // The timers end before the store does. An error means that they are gone already.
+    let _ = stop.send(true);
+    let _ = timers.await;
+    store.close();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn start_logging(config: &Config) -> Result<(), Error> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.log).map_err(|e| Error::Log(e.to_string()))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+        LogFormat::Pretty => builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).init(),
+    }
+    Ok(())
+}
+
+/// Takes connections until told to stop, then lets running requests finish.
+async fn accept(listener: TcpListener, router: axum::Router, connections: usize, patience: Duration) {
+    let graceful = GracefulShutdown::new();
+    let room = Arc::new(Semaphore::new(connections));
+    let mut signal = std::pin::pin!(stop_signal());
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(HEADER_BYTES).pipeline_flush(true);
+    loop {
+        let place = tokio::select! {
+            place = room.clone().acquire_owned() => place,
+            () = &mut signal => break,
+        };
+        // The semaphore is never closed.
+        let Ok(place) = place else { break };
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of file descriptors, mostly: wait for some to be closed.
+                    tracing::warn!(%error, "could not accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            },
+            () = &mut signal => break,
+        };
+        // Only latency suffers if this fails.
+        let _ = stream.set_nodelay(true);
+        let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            // Clients that go away in the middle are their own affair.
+            let _ = connection.await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    tracing::info!("stopping: finishing running requests");
+    if tokio::time::timeout(patience, graceful.shutdown()).await.is_err() {
+        tracing::warn!(seconds = patience.as_secs(), "some requests did not finish in time");
+    }
+}
+
+async fn stop_signal() {
+    let interrupt = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => {
+                tokio::select! {
+                    _ = interrupt => {}
+                    _ = terminate.recv() => {}
+                }
+            }
+            Err(_) => {
+                let _ = interrupt.await;
+            }
+        }
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = interrupt.await;
+    }
+}
+
+/// What a newcomer needs, once.
+fn welcome(url: &str, config: &Config, made: &Made) {
+    let (bot, token) = (made.bot.as_str(), made.token.value.as_deref().unwrap_or_default());
+    let place = match &config.database {
+        Some(_) => "the PostgreSQL database".to_owned(),
+        None => config.data.display().to_string(),
+    };
+    println!(
+        "\
+Duologue {version} is set up in {place}.
+
+  URL        {url}
+  workspace  {workspace} ({handle})
+  bot        {bot}
+  token      {token}
+             (the owner's; it is shown only now, so keep it)
+
+Try it. Start a conversation:
+
+  curl -s {url}/v1/chat/conversations -H 'authorization: Bearer {token}' \\
+    -H 'x-bot-id: {bot}' -H 'content-type: application/json' \\
+    -d '{{\"channel\":\"terminal\",\"tags\":{{\"topic\":\"hello\"}}}}'
+
+Speak in it with the official client (npm install @botpress/client):
+
+  BP_API_URL={url} BP_TOKEN={token} BP_BOT_ID={bot} node -e '
+    const {{ Client }} = require(\"@botpress/client\");
+    (async () => {{
+      const client = new Client({{ apiUrl: process.env.BP_API_URL, token: process.env.BP_TOKEN, botId: process.env.BP_BOT_ID }});
+      const {{ conversations }} = await client.listConversations({{}});
+      await client.createMessage({{ conversationId: conversations[0].id, userId: process.env.BP_BOT_ID,
+        type: \"text\", payload: {{ text: \"Hello from your own server\" }}, tags: {{}} }});
+    }})()'
+
+Read it:
+
+  BP_API_URL={url} BP_TOKEN={token} BP_BOT_ID={bot} duologue export --format text
+",
+        version = env!("CARGO_PKG_VERSION"),
+        workspace = made.workspace.id,
+        handle = made.workspace.handle.as_deref().unwrap_or_default(),
+    );
+}

@@ -1,0 +1,81 @@
+//! `/v1/chat/events` (`spec/cloud/runtime.md` § 7).
+
+use duologue_model::{Event, EventStatus, Json};
+use duologue_store::events::{Cancel, Create, Links, List};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    call::{self, Call, ScheduleBody},
+    route::{Answer, Route},
+};
+
+pub(crate) const ROUTES: &[Route] = &[
+    route!(Runtime POST "/v1/chat/events" createEvent create),
+    route!(Runtime GET "/v1/chat/events" listEvents list),
+    route!(Runtime DELETE "/v1/chat/events/scheduled/{id}" cancelScheduledEvent cancel),
+    route!(Runtime GET "/v1/chat/events/{id}" getEvent get),
+];
+
+#[derive(Serialize)]
+struct One {
+    event: Event,
+}
+
+async fn create(call: Call) -> Answer {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Body {
+        r#type: String,
+        payload: Json,
+        schedule: Option<ScheduleBody>,
+        conversation_id: Option<String>,
+        user_id: Option<String>,
+        workflow_id: Option<String>,
+        message_id: Option<String>,
+    }
+    let body: Body = call.json()?;
+    call::name("type", &body.r#type, 200)?;
+    call.payload("payload", &body.payload)?;
+    let script = Create {
+        who: call.who()?.clone(),
+        kind: body.r#type,
+        payload: body.payload,
+        schedule: body.schedule.as_ref().map(ScheduleBody::parse).transpose()?,
+        links: Links {
+            conversation: body.conversation_id,
+            user: body.user_id,
+            message: body.message_id,
+            workflow: body.workflow_id,
+        },
+    };
+    call.write(201, script, |event| One { event }).await
+}
+
+async fn get(call: Call) -> Answer {
+    let event = call.app.store.get_event(call.who()?.clone(), call.param(0)).await?;
+    call::ok(&One { event })
+}
+
+async fn cancel(call: Call) -> Answer {
+    call.app.store.write(Cancel { who: call.who()?.clone(), id: call.param(0) }).await?;
+    call::empty()
+}
+
+async fn list(call: Call) -> Answer {
+    let query = &call.query;
+    let words = "scheduled, pending, processed, ignored, failed, canceled";
+    let list = List {
+        who: call.who()?.clone(),
+        kind: query.text("type"),
+        status: query.word("status", EventStatus::from_name, words)?,
+        links: Links {
+            conversation: query.text("conversationId"),
+            user: query.text("userId"),
+            message: query.text("messageId"),
+            workflow: query.text("workflowId"),
+        },
+        page: call.page()?,
+    };
+    let page = call.app.store.list_events(list).await?;
+    call.list("events", &page)
+}

@@ -1,0 +1,607 @@
+//! Bots and their keys (`spec/cloud/admin.md` § 5).
+//!
+//! * `definition` what a bot is made of, and changes to it; `parts` what its definitions share with
+//!   those of integrations; `instances` the integrations installed in it.
+
+pub mod definition;
+pub mod instances;
+pub mod parts;
+
+use std::collections::BTreeMap;
+
+pub use definition::{BotType, Change, Definition};
+use duologue_model::{
+    Error as Refusal, Identity, Json, Tags, Timestamp,
+    admin::{Key, Role},
+    id::{BotId, Generator, Kind},
+};
+pub use instances::Instance;
+use serde::Serialize;
+
+use crate::{
+    Error, Result, Store,
+    access::Principal,
+    account::{self, Subject},
+    page::{Page, PageRequest, Query, Sort, SortField},
+    params,
+    sql::Row,
+    tx::{Script, Tx},
+    users,
+    workspaces::{self, Actor, Inside},
+};
+
+/// What a new bot is made of.
+pub type NewBot = Change;
+
+/// A bot as it is stored.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// Its id.
+    pub id: BotId,
+    /// Whose it is.
+    pub workspace_id: String,
+    /// For people.
+    pub name: String,
+    /// Whether it is a developer's.
+    pub dev: bool,
+    /// Whether runtime writes are refused.
+    pub blocked: bool,
+    /// Of the bot itself.
+    pub tags: Tags,
+    /// Where its code is called.
+    pub url: Option<String>,
+    /// What calls to its code are signed with.
+    pub signing_secret: String,
+    /// Its definitions.
+    pub definition: Definition,
+    /// Values by name; never shown.
+    pub secrets: BTreeMap<String, String>,
+    /// The account that made it.
+    pub created_by: Option<String>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// When its code or URL last changed.
+    pub deployed_at: Option<Timestamp>,
+}
+
+impl Stored {
+    /// Its id.
+    pub fn id(&self) -> &BotId {
+        &self.id
+    }
+}
+
+const COLUMNS: &str = "workspace_id, name, dev, blocked, tags, url, signing_secret, body, secrets, created_by, created_at, updated_at, deployed_at";
+
+/// Reads [`COLUMNS`].
+fn stored(id: BotId, row: &mut Row) -> Result<Stored> {
+    let (workspace_id, name) = (row.text()?, row.text()?);
+    let (dev, blocked, tags) = (row.bool()?, row.bool()?, row.tags()?);
+    let (url, signing_secret) = (row.opt_text()?, row.text()?);
+    let damaged = |e: serde_json::Error| Error::Corrupt(format!("bot {id}: {e}"));
+    let definition = serde_json::from_str(&row.text()?).map_err(damaged)?;
+    let secrets = serde_json::from_str(&row.text()?).map_err(damaged)?;
+    let (created_by, created_at, updated_at, deployed_at) = (row.opt_text()?, row.at()?, row.at()?, row.opt_at()?);
+    Ok(Stored {
+        id,
+        workspace_id,
+        name,
+        dev,
+        blocked,
+        tags,
+        url,
+        signing_secret,
+        definition,
+        secrets,
+        created_by,
+        created_at,
+        updated_at,
+        deployed_at,
+    })
+}
+
+/// The bot of a workspace, as the path's entity.
+async fn named(tx: &mut Tx<'_>, inside: &Inside, id: &str, lock: bool) -> Result<Stored> {
+    let lock = if lock { " {for_update}" } else { "" };
+    let sql = format!("SELECT {COLUMNS} FROM bots WHERE id = ?1 AND workspace_id = ?2{lock}");
+    let row = tx.query_opt(&sql, params![id, &inside.workspace]).await?;
+    stored(BotId::new(id), &mut row.ok_or_else(|| Refusal::not_found("bot", id))?)
+}
+
+/// Refuses a bot that isn't the workspace's, without reading it.
+async fn require(tx: &mut Tx<'_>, inside: &Inside, id: &str) -> Result<()> {
+    let found = tx.query_opt("SELECT id FROM bots WHERE id = ?1 AND workspace_id = ?2", params![id, &inside.workspace]).await?;
+    found.map(|_| ()).ok_or_else(|| Refusal::not_found("bot", id).into())
+}
+
+/// Until when positions in the order of last change are remembered; 0 for never
+/// (milliseconds since the epoch).
+pub(crate) async fn scan_until(tx: &mut Tx<'_>, bot: &BotId) -> Result<i64> {
+    let row = tx.query_opt("SELECT scan_until FROM bots WHERE id = ?1", params![bot]).await?;
+    row.map_or(Ok(0), |mut row| row.int())
+}
+
+/// A new bot with its user. The caller has called [`Change::check`] on what it was given.
+pub(crate) async fn insert(tx: &mut Tx<'_>, workspace: &str, created_by: Option<&str>, new: &NewBot) -> Result<Stored> {
+    // A workspace isn't deleted while a bot enters it.
+    tx.query("SELECT id FROM workspaces WHERE id = ?1 {for_update}", params![workspace]).await?;
+    let now = tx.now();
+    let dev = new.dev.unwrap_or(false);
+    let mut bot = Stored {
+        id: if dev { BotId::new(tx.ids().id::<DevBot>(now).as_str()) } else { tx.ids().id(now) },
+        workspace_id: workspace.to_owned(),
+        name: invented_name(tx.ids()),
+        dev,
+        blocked: false,
+        tags: Tags::default(),
+        url: None,
+        signing_secret: tx.ids().secret(""),
+        definition: Definition::default(),
+        secrets: BTreeMap::new(),
+        created_by: created_by.map(str::to_owned),
+        created_at: now,
+        updated_at: now,
+        deployed_at: None,
+    };
+    apply(now, &mut bot, new)?;
+    tx.execute(
+        "INSERT INTO bots (id, workspace_id, name, dev, blocked, tags, url, signing_secret, body, secrets, scan_until, created_by, created_at, updated_at, deployed_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 0, ?11, ?12, ?13, ?14)",
+        params![
+            &bot.id, &bot.workspace_id, &bot.name, bot.dev, bot.blocked, &bot.tags.text(), bot.url.as_ref(), &bot.signing_secret,
+            &Json::of(&bot.definition), &Json::of(&bot.secrets), bot.created_by.as_ref(), bot.created_at, bot.updated_at,
+            bot.deployed_at
+        ],
+    )
+    .await?;
+    users::insert_bot_user(tx, &Identity::bot(bot.id.clone()), &bot.name, now).await?;
+    rest(tx, &bot, new).await?;
+    Ok(bot)
+}
+
+/// Ids of dev bots say so.
+enum DevBot {}
+
+impl Kind for DevBot {
+    const PREFIX: &'static str = "devbot";
+}
+
+/// A name for a bot that came without one.
+fn invented_name(ids: &Generator) -> String {
+    const MANNERS: [&str; 16] = [
+        "amber", "brisk", "calm", "clever", "curious", "eager", "gentle", "golden", "humble", "lively", "lucid", "nimble", "patient",
+        "quiet", "sunny", "witty",
+    ];
+    const BIRDS: [&str; 16] = [
+        "avocet", "bunting", "crane", "dipper", "egret", "finch", "goshawk", "heron", "ibis", "jackdaw", "kestrel", "lapwing", "martin",
+        "nuthatch", "osprey", "plover",
+    ];
+    let [manner, bird, high, low] = ids.bytes::<4>();
+    let number = u16::from_be_bytes([high, low]);
+    format!("{}-{}-{number:05}", MANNERS[usize::from(manner) % 16], BIRDS[usize::from(bird) % 16])
+}
+
+/// Applies all of a change that is kept in the bot's row.
+fn apply(now: Timestamp, bot: &mut Stored, change: &Change) -> Result<(), Refusal> {
+    if let Some(name) = &change.name {
+        bot.name.clone_from(name);
+    }
+    if let Some(blocked) = change.blocked {
+        bot.blocked = blocked;
+    }
+    for (key, value) in &change.tags {
+        match value {
+            Some(value) => bot.tags.0.insert(key.clone(), value.clone()),
+            None => bot.tags.0.remove(key),
+        };
+    }
+    parts::limit("tags of a bot", bot.tags.0.len(), parts::MAX_TAGS)?;
+    if let Some(url) = &change.url {
+        bot.url.clone_from(url);
+    }
+    if change.code.is_some() || change.url.is_some() {
+        bot.deployed_at = Some(now);
+    }
+    change.apply(&mut bot.definition)?;
+    change.apply_secrets(&mut bot.secrets)
+}
+
+/// Applies what is kept beside the bot's row.
+async fn rest(tx: &mut Tx<'_>, bot: &Stored, change: &Change) -> Result<()> {
+    if let Some(code) = &change.code {
+        tx.execute(
+            "INSERT INTO bot_code (bot_id, code) VALUES (?1, ?2) ON CONFLICT (bot_id) DO UPDATE SET code = excluded.code",
+            params![&bot.id, code],
+        )
+        .await?;
+    }
+    // No plugin can be made on this server yet, so none can be installed.
+    if let Some(plugin) = change.plugins.values().flatten().next() {
+        return Err(Refusal::reference_not_found("plugin", &plugin.id).into());
+    }
+    instances::apply(tx, bot, &change.integrations, change.by_alias).await
+}
+
+/// A bot with what is installed in it.
+#[derive(Clone, Debug)]
+pub struct Bot {
+    /// The bot.
+    pub stored: Stored,
+    /// What is installed, oldest first.
+    pub instances: Vec<Instance>,
+}
+
+/// A bot as the API shows it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct View<'a> {
+    id: &'a BotId,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    signing_secret: &'a str,
+    integrations: BTreeMap<&'a str, instances::View<'a>>,
+    plugins: BTreeMap<&'a str, ()>,
+    #[serde(flatten)]
+    definition: &'a Definition,
+    tags: &'a Tags,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deployed_at: Option<Timestamp>,
+    dev: bool,
+    blocked: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_by: Option<&'a str>,
+    status: &'static str,
+    secrets: Vec<&'a str>,
+}
+
+impl Bot {
+    /// The bot as the API shows it. `public_url` is the server's origin, without a trailing slash;
+    /// `by_alias` whether integrations are keyed by alias (`x-multiple-integrations`) rather than by
+    /// version id.
+    pub fn view(&self, public_url: &str, by_alias: bool) -> View<'_> {
+        let bot = &self.stored;
+        View {
+            id: &bot.id,
+            created_at: bot.created_at,
+            updated_at: bot.updated_at,
+            signing_secret: &bot.signing_secret,
+            integrations: instances::views(&self.instances, public_url, by_alias),
+            plugins: BTreeMap::new(),
+            definition: &bot.definition,
+            tags: &bot.tags,
+            name: &bot.name,
+            url: bot.url.as_deref(),
+            deployed_at: bot.deployed_at,
+            dev: bot.dev,
+            blocked: bot.blocked,
+            created_by: bot.created_by.as_deref(),
+            status: "active",
+            secrets: bot.secrets.keys().map(String::as_str).collect(),
+        }
+    }
+}
+
+async fn with_instances(tx: &mut Tx<'_>, stored: Stored) -> Result<Bot> {
+    let instances = instances::list(tx, stored.id.as_str()).await?;
+    Ok(Bot { stored, instances })
+}
+
+struct Create {
+    actor: Actor,
+    new: NewBot,
+}
+
+impl Script for Create {
+    type Out = Bot;
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Bot> {
+        let inside = self.actor.enter(tx, Role::Developer).await?;
+        let bot = insert(tx, &inside.workspace, Some(&self.actor.account), &self.new).await?;
+        with_instances(tx, bot).await
+    }
+}
+
+struct Get {
+    actor: Actor,
+    id: String,
+}
+
+impl Script for Get {
+    type Out = Bot;
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Bot> {
+        let inside = self.actor.enter(tx, Role::Viewer).await?;
+        let bot = named(tx, &inside, &self.id, false).await?;
+        with_instances(tx, bot).await
+    }
+}
+
+struct Update {
+    actor: Actor,
+    id: String,
+    change: Change,
+}
+
+impl Script for Update {
+    type Out = Bot;
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Bot> {
+        let inside = self.actor.enter(tx, Role::Developer).await?;
+        let mut bot = named(tx, &inside, &self.id, true).await?;
+        let now = tx.now().max(bot.updated_at.plus_millis(1));
+        apply(now, &mut bot, &self.change)?;
+        bot.updated_at = now;
+        tx.execute(
+            "UPDATE bots SET name = ?2, blocked = ?3, tags = ?4, url = ?5, body = ?6, secrets = ?7, updated_at = ?8, deployed_at = ?9 WHERE id = ?1",
+            params![
+                &bot.id, &bot.name, bot.blocked, &bot.tags.text(), bot.url.as_ref(), &Json::of(&bot.definition), &Json::of(&bot.secrets),
+                bot.updated_at, bot.deployed_at
+            ],
+        )
+        .await?;
+        rest(tx, &bot, &self.change).await?;
+        with_instances(tx, bot).await
+    }
+}
+
+/// deleteBot: with its keys and all its runtime data.
+struct Delete {
+    actor: Actor,
+    id: String,
+}
+
+impl Script for Delete {
+    type Out = ();
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
+        let inside = self.actor.enter(tx, Role::Manager).await?;
+        let bot = named(tx, &inside, &self.id, true).await?;
+        for sql in [
+            "DELETE FROM tokens WHERE bot_id = ?1",
+            "DELETE FROM bot_code WHERE bot_id = ?1",
+            "DELETE FROM instances WHERE bot_id = ?1",
+            "DELETE FROM outbox WHERE bot_id = ?1",
+            "DELETE FROM events WHERE bot_id = ?1",
+            "DELETE FROM entity_tags WHERE bot_id = ?1",
+            "DELETE FROM feed WHERE conversation_id IN (SELECT id FROM conversations WHERE bot_id = ?1)",
+            "DELETE FROM participants WHERE conversation_id IN (SELECT id FROM conversations WHERE bot_id = ?1)",
+            "DELETE FROM messages WHERE bot_id = ?1",
+            "DELETE FROM scheduled_messages WHERE bot_id = ?1",
+            "DELETE FROM states WHERE bot_id = ?1",
+            "DELETE FROM workflows WHERE bot_id = ?1",
+            "DELETE FROM tasks WHERE bot_id = ?1",
+            "DELETE FROM analytics WHERE bot_id = ?1",
+            "DELETE FROM past_positions WHERE bot_id = ?1",
+            "DELETE FROM conversations WHERE bot_id = ?1",
+            "DELETE FROM users WHERE bot_id = ?1",
+            "DELETE FROM bots WHERE id = ?1",
+        ] {
+            tx.execute(sql, params![&bot.id]).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A bot in a list.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// Its id.
+    pub id: BotId,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// For people.
+    pub name: String,
+    /// When its code or URL last changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deployed_at: Option<Timestamp>,
+    /// Of the bot itself.
+    pub tags: Tags,
+    /// How it was made.
+    pub r#type: BotType,
+}
+
+/// listBots.
+#[derive(Clone, Debug)]
+pub struct List {
+    /// Who asks, about which workspace.
+    pub actor: Actor,
+    /// Only developers' bots; otherwise only production bots.
+    pub dev: bool,
+    /// Those that carry all of these.
+    pub tags: Vec<(String, String)>,
+    /// Those that have any of these integrations installed, if any is given.
+    pub integrations: Vec<String>,
+    /// Those that have any of these plugins installed, if any is given.
+    pub plugins: Vec<String>,
+    /// The order.
+    pub sort: Sort,
+    /// Which page.
+    pub page: PageRequest,
+}
+
+impl Script for List {
+    type Out = Page<Summary>;
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Page<Summary>> {
+        let inside = self.actor.enter(tx, Role::Viewer).await?;
+        let order = if self.sort.field == SortField::UpdatedAt { "b.updated_at" } else { "b.created_at" };
+        let mut query = Query::new(&format!(
+            "SELECT {order}, b.id, b.id, b.created_at, b.updated_at, b.name, b.deployed_at, b.tags, b.body FROM bots b WHERE 1 = 1"
+        ));
+        query.and("b.workspace_id =", &inside.workspace);
+        query.and("b.dev =", self.dev);
+        for (key, value) in &self.tags {
+            self.tagged(&mut query, key, value);
+        }
+        if !self.integrations.is_empty() {
+            query.text.push_str(
+                " AND EXISTS (SELECT 1 FROM instances i CROSS JOIN integrations g WHERE g.id = i.integration_id AND i.bot_id = b.id",
+            );
+            query.and_in("g.name", self.integrations.iter().cloned());
+            query.text.push(')');
+        }
+        if !self.plugins.is_empty() {
+            query.text.push_str(" AND 1 = 0");
+        }
+        query.after(self.page.after.as_ref(), order, "b.id", self.sort.ascending);
+        query.order(order, "b.id", self.sort.ascending, self.page.size.get() + 1);
+        let rows = query.run(tx).await?;
+        crate::page::page(rows, self.page.size, summary)
+    }
+}
+
+impl List {
+    /// Bots of a workspace are few and have no index of tags: this looks for the pair in the text
+    /// of the tags, where it begins after `{` or `,` and nothing else looks like it.
+    fn tagged(&self, query: &mut Query, key: &str, value: &str) {
+        let pair = Tags([(key.to_owned(), value.to_owned())].into()).text();
+        let pair = &pair[1..pair.len() - 1];
+        let (first, later) = (query.bind(format!("{{{pair}")), query.bind(format!(",{pair}")));
+        query.text.push_str(&format!(
+            " AND REPLACE(REPLACE(b.tags, {first}, ''), {later}, '') <> b.tags"
+        ));
+    }
+}
+
+fn summary(row: &mut Row) -> Result<Summary> {
+    #[derive(serde::Deserialize)]
+    struct Typed {
+        #[serde(default)]
+        r#type: BotType,
+    }
+    let id: BotId = row.id()?;
+    let (created_at, updated_at, name) = (row.at()?, row.at()?, row.text()?);
+    let (deployed_at, tags) = (row.opt_at()?, row.tags()?);
+    let typed: Typed = serde_json::from_str(&row.text()?).map_err(|e| Error::Corrupt(format!("bot {id}: {e}")))?;
+    Ok(Summary { id, created_at, updated_at, name, deployed_at, tags, r#type: typed.r#type })
+}
+
+struct ListKeys {
+    actor: Actor,
+    bot: String,
+}
+
+impl Script for ListKeys {
+    type Out = Vec<Key>;
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Key>> {
+        let inside = self.actor.enter(tx, Role::Viewer).await?;
+        require(tx, &inside, &self.bot).await?;
+        account::list_tokens(tx, "bot_id = ?1", &self.bot).await
+    }
+}
+
+struct CreateKey {
+    actor: Actor,
+    bot: String,
+    note: String,
+}
+
+impl Script for CreateKey {
+    type Out = Key;
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Key> {
+        let inside = self.actor.enter(tx, Role::Developer).await?;
+        named(tx, &inside, &self.bot, true).await?;
+        account::insert_token(tx, Subject::Bot(&self.bot, &self.actor.account), &self.note, None).await
+    }
+}
+
+struct DeleteKey {
+    actor: Actor,
+    id: String,
+}
+
+impl Script for DeleteKey {
+    type Out = ();
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
+        let inside = self.actor.enter(tx, Role::Developer).await?;
+        let sql = "SELECT t.account_id FROM tokens t CROSS JOIN bots b WHERE b.id = t.bot_id AND t.id = ?1 AND b.workspace_id = ?2";
+        account::delete_key(tx, &inside, &self.actor.account, sql, &self.id, "bot key").await
+    }
+}
+
+/// Who a caller is to a bot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Introspection {
+    /// The bot's workspace.
+    pub workspace_id: String,
+    /// The bot.
+    pub bot_id: String,
+    /// The account, or the bot itself when its key was used.
+    pub user_id: String,
+}
+
+struct Introspect {
+    principal: Principal,
+    bot: String,
+}
+
+impl Script for Introspect {
+    type Out = Introspection;
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Introspection> {
+        let row = tx.query_opt("SELECT workspace_id FROM bots WHERE id = ?1", params![&self.bot]).await?;
+        let workspace_id = row.ok_or_else(|| Refusal::not_found("bot", &self.bot))?.text()?;
+        let user_id = match &self.principal {
+            Principal::Account(account) => match workspaces::role(tx, &workspace_id, account).await? {
+                Some(role) if role >= Role::Viewer => account.clone(),
+                _ => return Err(Refusal::forbidden("this token's account may not use this bot").into()),
+            },
+            Principal::Bot(own) if own.as_str() == self.bot => self.bot.clone(),
+            Principal::Bot(_) => return Err(Refusal::forbidden("this key belongs to another bot").into()),
+            Principal::Integration(_) => return Err(Refusal::forbidden("keys of integrations can't be used here").into()),
+        };
+        Ok(Introspection { workspace_id, bot_id: self.bot.clone(), user_id })
+    }
+}
+
+impl Store {
+    /// createBot.
+    pub async fn create_bot(&self, actor: Actor, new: NewBot) -> Result<Bot> {
+        new.check()?;
+        self.write_rights(Create { actor, new }).await
+    }
+
+    /// getBot.
+    pub async fn get_bot(&self, actor: Actor, id: String) -> Result<Bot> {
+        self.read(&Get { actor, id }).await
+    }
+
+    /// updateBot.
+    pub async fn update_bot(&self, actor: Actor, id: String, change: Change) -> Result<Bot> {
+        change.check()?;
+        self.write_rights(Update { actor, id, change }).await
+    }
+
+    /// deleteBot.
+    pub async fn delete_bot(&self, actor: Actor, id: String) -> Result<()> {
+        self.write_rights(Delete { actor, id }).await
+    }
+
+    /// listBots.
+    pub async fn list_bots(&self, list: List) -> Result<Page<Summary>> {
+        self.read(&list).await
+    }
+
+    /// listBotApiKeys, newest first.
+    pub async fn list_bot_keys(&self, actor: Actor, bot: String) -> Result<Vec<Key>> {
+        self.read(&ListKeys { actor, bot }).await
+    }
+
+    /// createBotApiKey.
+    pub async fn create_bot_key(&self, actor: Actor, bot: String, note: String) -> Result<Key> {
+        self.write_rights(CreateKey { actor, bot, note }).await
+    }
+
+    /// deleteBotApiKey.
+    pub async fn delete_bot_key(&self, actor: Actor, id: String) -> Result<()> {
+        self.write_rights(DeleteKey { actor, id }).await
+    }
+
+    /// introspect.
+    pub async fn introspect(&self, principal: Principal, bot: String) -> Result<Introspection> {
+        self.read(&Introspect { principal, bot }).await
+    }
+}

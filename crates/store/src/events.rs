@@ -1,0 +1,391 @@
+//! Events (`spec/cloud/runtime.md` § 7).
+//!
+//! An event's id carries its instant of creation, so the order of ids is the order of creation. A
+//! `message_created` event keeps no payload: message, user and conversation are put in when it is
+//! read, as they are then.
+
+use std::collections::{BTreeSet, HashMap};
+
+use duologue_model::{
+    Conversation, Error as Refusal, ErrorKind, Event, EventStatus, Identity, Json, Message, Timestamp, User,
+    id::EventId,
+};
+use serde::Serialize;
+
+use crate::{
+    Result, Store, conversations, messages,
+    page::{Page, PageRequest, Query},
+    params,
+    sql::{Param, Row},
+    tx::{Script, Tx},
+    users, workflows,
+};
+
+pub(crate) const OUTBOX: &str =
+    "INSERT INTO outbox (id, bot_id, target, kind, lane, at, attempts, due_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?6)";
+
+pub(crate) const INSERT: &str = "INSERT INTO events (bot_id, id, owner, type, payload, status, failure_reason, conversation_id, user_id, message_id, workflow_id, due_at, created_at) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, NULL, ?7, ?8, ?9, ?10, ?11, ?12)";
+
+const COLUMNS: &str =
+    "e.id, e.type, e.payload, e.status, e.failure_reason, e.conversation_id, e.user_id, e.message_id, e.created_at";
+
+/// When something is to happen: at an instant, or after a delay in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schedule {
+    /// At this instant; a past one means now.
+    At(Timestamp),
+    /// This many milliseconds from now.
+    Delay(i64),
+}
+
+impl Schedule {
+    pub(crate) fn due(self, now: Timestamp) -> Timestamp {
+        match self {
+            Schedule::At(at) => at,
+            Schedule::Delay(millis) => now.plus_millis(millis),
+        }
+    }
+}
+
+/// What an event is about.
+#[derive(Clone, Debug, Default)]
+pub struct Links {
+    /// A conversation.
+    pub conversation: Option<String>,
+    /// A user.
+    pub user: Option<String>,
+    /// A message.
+    pub message: Option<String>,
+    /// A workflow.
+    pub workflow: Option<String>,
+}
+
+impl Links {
+    async fn check(&self, tx: &mut Tx<'_>, who: &Identity) -> Result<()> {
+        if let Some(id) = &self.conversation {
+            conversations::referenced(tx, who, id).await?;
+        }
+        if let Some(id) = &self.user {
+            users::referenced(tx, who, id).await?;
+        }
+        if let Some(id) = &self.message {
+            messages::referenced(tx, who, id).await?;
+        }
+        if let Some(id) = &self.workflow {
+            workflows::referenced(tx, who, id).await?;
+        }
+        Ok(())
+    }
+}
+
+/// createEvent.
+#[derive(Clone, Debug)]
+pub struct Create {
+    /// The caller.
+    pub who: Identity,
+    /// Name in the caller's view.
+    pub kind: String,
+    /// JSON object.
+    pub payload: Json,
+    /// Later.
+    pub schedule: Option<Schedule>,
+    /// What it is about.
+    pub links: Links,
+}
+
+impl Script for Create {
+    type Out = Event;
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Event> {
+        self.links.check(tx, &self.who).await?;
+        let now = tx.now();
+        let due = self.schedule.map(|schedule| schedule.due(now)).filter(|due| *due > now);
+        let event = Event {
+            id: tx.ids().id(now),
+            created_at: now,
+            kind: self.who.view.stored_event(&self.kind),
+            payload: self.payload.clone(),
+            conversation_id: self.links.conversation.clone(),
+            user_id: self.links.user.clone(),
+            message_id: self.links.message.clone(),
+            status: if due.is_some() { EventStatus::Scheduled } else { EventStatus::Pending },
+            failure_reason: None,
+        };
+        insert(tx, &self.who, &event, self.links.workflow.as_deref(), due).await?;
+        Ok(seen_by(event, &self.who))
+    }
+}
+
+/// Writes an event for the bot, and its delivery unless it is for later.
+pub(crate) async fn insert(tx: &mut Tx<'_>, who: &Identity, event: &Event, workflow: Option<&str>, due: Option<Timestamp>) -> Result<()> {
+    let row = params![
+        &who.bot, &event.id, who.view.owner(), &event.kind, &event.payload, event.status.name(), event.conversation_id.as_ref(),
+        event.user_id.as_ref(), event.message_id.as_ref(), workflow, due, event.created_at
+    ];
+    match due {
+        Some(due) => {
+            tx.execute(INSERT, row).await?;
+            tx.touches().due(due);
+        }
+        None => {
+            let lane = event.conversation_id.as_deref().unwrap_or(event.id.as_str());
+            tx.execute_all(&[(INSERT, row), (OUTBOX, params![&event.id, &who.bot, "", "event", lane, event.created_at])]).await?;
+            tx.touches().outbox();
+        }
+    }
+    Ok(())
+}
+
+fn seen_by(mut event: Event, who: &Identity) -> Event {
+    event.kind = who.view.seen_event(&event.kind).to_owned();
+    event
+}
+
+fn stored(row: &mut Row) -> Result<(Event, bool)> {
+    let (id, kind, payload) = (row.id()?, row.text()?, row.opt_json()?);
+    let by_reference = payload.is_none();
+    let event = Event {
+        id,
+        kind,
+        payload: payload.unwrap_or_default(),
+        status: row.word(EventStatus::from_name)?,
+        failure_reason: row.opt_text()?,
+        conversation_id: row.opt_text()?,
+        user_id: row.opt_text()?,
+        message_id: row.opt_text()?,
+        created_at: row.at()?,
+    };
+    Ok((event, by_reference))
+}
+
+/// The payload of `message_created`, in the bot's view (`bridge-protocol.md` § 3.1).
+#[derive(Serialize)]
+struct MessageCreated<'m> {
+    message: Option<&'m Message>,
+    user: Option<&'m User>,
+    conversation: Option<&'m Conversation>,
+}
+
+/// Fills in the payloads kept by reference: three queries, however many events.
+async fn render(tx: &mut Tx<'_>, who: &Identity, events: Vec<(Event, bool)>) -> Result<Vec<Event>> {
+    let wanted = |pick: fn(&Event) -> &Option<String>| -> Vec<String> {
+        let ids: BTreeSet<&String> = events.iter().filter(|(_, refers)| *refers).filter_map(|(event, _)| pick(event).as_ref()).collect();
+        ids.into_iter().cloned().collect()
+    };
+    let (message_ids, user_ids, conversation_ids) = (wanted(|e| &e.message_id), wanted(|e| &e.user_id), wanted(|e| &e.conversation_id));
+    let messages: HashMap<String, Message> =
+        messages::by_ids(tx, &message_ids).await?.into_iter().map(|m| (m.id.as_str().to_owned(), m)).collect();
+    let users: HashMap<String, User> = by_ids(tx, "users", &format!("e.id, {}", users::COLUMNS), &user_ids, |row| {
+        let id = row.id()?;
+        Ok(users::stored(id, row)?.user)
+    })
+    .await?
+    .into_iter()
+    .map(|u| (u.id.as_str().to_owned(), u))
+    .collect();
+    let conversations: HashMap<String, Conversation> =
+        by_ids(tx, "conversations", conversations::COLUMNS, &conversation_ids, conversations::stored)
+            .await?
+            .into_iter()
+            .map(|c| (c.id.as_str().to_owned(), c))
+            .collect();
+    Ok(events
+        .into_iter()
+        .map(|(mut event, refers)| {
+            if refers {
+                event.payload = Json::of(&MessageCreated {
+                    message: event.message_id.as_ref().and_then(|id| messages.get(id)),
+                    user: event.user_id.as_ref().and_then(|id| users.get(id)),
+                    conversation: event.conversation_id.as_ref().and_then(|id| conversations.get(id)),
+                });
+            }
+            seen_by(event, who)
+        })
+        .collect())
+}
+
+async fn by_ids<T>(tx: &mut Tx<'_>, table: &str, columns: &str, ids: &[String], read: impl Fn(&mut Row) -> Result<T>) -> Result<Vec<T>> {
+    let mut found = Vec::with_capacity(ids.len());
+    for chunk in ids.chunks(200) {
+        let names: Vec<String> = (1..=chunk.len()).map(|n| format!("?{n}")).collect();
+        let sql = format!("SELECT {columns} FROM {table} e WHERE e.id IN ({})", names.join(", "));
+        let params: Vec<Param<'_>> = chunk.iter().map(Param::from).collect();
+        for mut row in tx.query(&sql, &params).await? {
+            found.push(read(&mut row)?);
+        }
+    }
+    Ok(found)
+}
+
+struct Get {
+    who: Identity,
+    id: String,
+}
+
+impl Script for Get {
+    type Out = Event;
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Event> {
+        let mut query = Query::new(&format!("SELECT {COLUMNS} FROM events e WHERE 1 = 1"));
+        query.and("e.bot_id =", &self.who.bot);
+        query.and("e.id =", &self.id);
+        if !self.who.is_bot() {
+            query.and("e.owner =", self.who.view.owner());
+        }
+        let missing = || Refusal::not_found("event", &self.id);
+        let mut row = query.run(tx).await?.into_iter().next().ok_or_else(missing)?;
+        let found = stored(&mut row)?;
+        let event = render(tx, &self.who, vec![found]).await?.pop();
+        Ok(event.ok_or_else(missing)?)
+    }
+}
+
+/// listEvents.
+#[derive(Clone, Debug)]
+pub struct List {
+    /// The caller.
+    pub who: Identity,
+    /// Name in the caller's view.
+    pub kind: Option<String>,
+    /// Only in this status.
+    pub status: Option<EventStatus>,
+    /// Only about these.
+    pub links: Links,
+    /// Which page.
+    pub page: PageRequest,
+}
+
+impl Script for List {
+    type Out = Page<Event>;
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Page<Event>> {
+        let mut query = Query::new(&format!("SELECT e.created_at, e.id, {COLUMNS} FROM events e WHERE 1 = 1"));
+        query.and("e.bot_id =", &self.who.bot);
+        if !self.who.is_bot() {
+            query.and("e.owner =", self.who.view.owner());
+        }
+        if let Some(kind) = &self.kind {
+            query.and("e.type =", self.who.view.stored_event(kind));
+        }
+        if let Some(status) = self.status {
+            query.and("e.status =", status.name());
+        }
+        let links = [
+            ("e.conversation_id =", &self.links.conversation),
+            ("e.user_id =", &self.links.user),
+            ("e.message_id =", &self.links.message),
+            ("e.workflow_id =", &self.links.workflow),
+        ];
+        for (column, id) in links {
+            if let Some(id) = id {
+                query.and(column, id);
+            }
+        }
+        if let Some(cursor) = &self.page.after {
+            query.and("e.id <", &cursor.id);
+        }
+        let limit = query.bind(self.page.size.get() as i64 + 1);
+        query.text.push_str(&format!(" ORDER BY e.id DESC LIMIT {limit}"));
+        let rows = query.run(tx).await?;
+        let page = crate::page::page(rows, self.page.size, stored)?;
+        Ok(Page { items: render(tx, &self.who, page.items).await?, next: page.next })
+    }
+}
+
+/// cancelScheduledEvent: only from `scheduled`.
+#[derive(Clone, Debug)]
+pub struct Cancel {
+    /// The caller.
+    pub who: Identity,
+    /// Which event.
+    pub id: String,
+}
+
+impl Script for Cancel {
+    type Out = ();
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
+        let mut query = Query::new("UPDATE events SET status = 'canceled', due_at = NULL WHERE status = 'scheduled'");
+        query.and("bot_id =", &self.who.bot);
+        query.and("id =", &self.id);
+        if !self.who.is_bot() {
+            query.and("owner =", self.who.view.owner());
+        }
+        query.text.push_str(" RETURNING id");
+        if query.run(tx).await?.is_empty() {
+            return Err(Refusal::new(ErrorKind::ResourceNotFound, format!("No scheduled event found with id \"{}\"", self.id)).into());
+        }
+        Ok(())
+    }
+}
+
+/// Makes the scheduled events whose time has come pending; answers how many.
+pub(crate) async fn release_due(tx: &mut Tx<'_>, limit: i64) -> Result<usize> {
+    let rows = tx
+        .query(
+            "UPDATE events SET status = 'pending', due_at = NULL WHERE status = 'scheduled' AND (bot_id, id) IN \
+             (SELECT bot_id, id FROM events WHERE due_at <= ?1 ORDER BY due_at, id LIMIT ?2) \
+             RETURNING bot_id, id, conversation_id",
+            params![tx.now(), limit],
+        )
+        .await?;
+    let now = tx.now();
+    let mut due = Vec::with_capacity(rows.len());
+    for mut row in rows {
+        due.push((row.text()?, row.id::<duologue_model::id::kind::Event>()?, row.opt_text()?));
+    }
+    let mut params: Vec<Param<'_>> = Vec::with_capacity(due.len() * 8);
+    for (bot, id, conversation) in &due {
+        let lane = conversation.as_deref().unwrap_or(id.as_str());
+        params.extend([id.into(), bot.into(), "".into(), "event".into(), lane.into(), now.into(), 0i64.into(), now.into()]);
+    }
+    if !due.is_empty() {
+        tx.insert_many("INSERT INTO outbox (id, bot_id, target, kind, lane, at, attempts, due_at)", 8, &params, "").await?;
+        tx.touches().outbox();
+    }
+    Ok(due.len())
+}
+
+/// Many events of one kind for many bots at once, with their deliveries.
+pub(crate) async fn insert_pending(tx: &mut Tx<'_>, kind: &str, about: &[Pending]) -> Result<()> {
+    let now = tx.now();
+    let ids: Vec<EventId> = about.iter().map(|_| tx.ids().id(now)).collect();
+    let (mut events, mut outbox): (Vec<Param<'_>>, Vec<Param<'_>>) = Default::default();
+    for (id, event) in ids.iter().zip(about) {
+        let lane = event.conversation.as_deref().unwrap_or(id.as_str());
+        events.extend([
+            (&event.bot).into(), id.into(), "".into(), kind.into(), (&event.payload).into(), "pending".into(),
+            event.conversation.as_ref().into(), event.user.as_ref().into(), now.into(),
+        ]);
+        outbox.extend([id.into(), (&event.bot).into(), "".into(), "event".into(), lane.into(), now.into(), 0i64.into(), now.into()]);
+    }
+    if !about.is_empty() {
+        tx.insert_many(
+            "INSERT INTO events (bot_id, id, owner, type, payload, status, conversation_id, user_id, created_at)",
+            9,
+            &events,
+            "",
+        )
+        .await?;
+        tx.insert_many("INSERT INTO outbox (id, bot_id, target, kind, lane, at, attempts, due_at)", 8, &outbox, "").await?;
+        tx.touches().outbox();
+    }
+    Ok(())
+}
+
+/// One event of [`insert_pending`].
+pub(crate) struct Pending {
+    pub(crate) bot: String,
+    pub(crate) payload: Json,
+    pub(crate) conversation: Option<String>,
+    pub(crate) user: Option<String>,
+}
+
+impl Store {
+    /// getEvent.
+    pub async fn get_event(&self, who: Identity, id: String) -> Result<Event> {
+        self.read(&Get { who, id }).await
+    }
+
+    /// listEvents.
+    pub async fn list_events(&self, list: List) -> Result<Page<Event>> {
+        self.read(&list).await
+    }
+}

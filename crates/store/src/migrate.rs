@@ -1,0 +1,23 @@
+//! Versions of the schema.
+//!
+//! Each migration is one SQL file, written for both engines, run in one transaction. A database
+//! that is newer than this binary is refused.
+
+use crate::{Error, Result};
+
+/// The migrations, oldest first. The version of the schema is how many of them have run.
+pub(crate) const MIGRATIONS: &[(&str, &str)] = &[("foundation", include_str!("../migrations/0001_foundation.sql"))];
+
+/// The version that this binary writes.
+pub(crate) const VERSION: i64 = MIGRATIONS.len() as i64;
+
+/// Refuses a version that this binary doesn't know.
+pub(crate) fn check(found: i64) -> Result<()> {
+    if found <= VERSION {
+        return Ok(());
+    }
+    Err(Error::Setup(format!(
+        "the database has schema version {found}, this Duologue knows versions up to {VERSION}: \
+         it was written by a newer release. Start that release, or restore the backup made before the upgrade."
+    )))
+}

@@ -1,0 +1,209 @@
+//! Transaction scripts and the interface they're written over.
+//!
+//! A script is a value that holds its input and knows how to run against a [`Tx`]. It is written
+//! once; on SQLite it runs on the writer's thread (its future never waits), on PostgreSQL it runs
+//! on a pooled connection and may be run again when the database asks for it, which is why it
+//! borrows itself and changes nothing but the database.
+
+use std::{
+    future::Future,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use duologue_model::{Timestamp, id::Generator};
+use futures_util::future::try_join_all;
+
+use crate::{
+    Error, Result,
+    live::Touches,
+    sql::{Dialect, Param, Row, Value},
+};
+
+/// A transaction, or a read, of the domain.
+pub trait Script: Send + Sync + 'static {
+    /// What it answers.
+    type Out: Send + 'static;
+
+    /// Runs. An error undoes all that it did.
+    fn run(&self, tx: &mut Tx<'_>) -> impl Future<Output = Result<Self::Out>> + Send;
+}
+
+/// An open transaction (or, for reads, a connection).
+pub struct Tx<'a> {
+    pub(crate) inner: Inner<'a>,
+    pub(crate) now: Timestamp,
+    pub(crate) ids: &'a Generator,
+    pub(crate) touches: Touches,
+}
+
+pub(crate) enum Inner<'a> {
+    Sqlite(&'a mut rusqlite::Connection),
+    Postgres(&'a deadpool_postgres::Client),
+}
+
+impl<'a> Tx<'a> {
+    pub(crate) fn new(inner: Inner<'a>, now: Timestamp, ids: &'a Generator) -> Self {
+        Tx { inner, now, ids, touches: Touches::default() }
+    }
+
+    /// The instant of this transaction. Later transactions never see an earlier one, on
+    /// PostgreSQL across processes, because the database's clock gives it.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Makes ids.
+    pub fn ids(&self) -> &'a Generator {
+        self.ids
+    }
+
+    /// What the commit must wake.
+    pub fn touches(&mut self) -> &mut Touches {
+        &mut self.touches
+    }
+
+    /// Which engine runs this.
+    pub fn dialect(&self) -> Dialect {
+        match self.inner {
+            Inner::Sqlite(_) => Dialect::Sqlite,
+            Inner::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    /// All rows.
+    pub async fn query(&mut self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>> {
+        match &mut self.inner {
+            Inner::Sqlite(conn) => sqlite_query(conn, sql, params),
+            Inner::Postgres(client) => postgres_query(client, sql, params).await,
+        }
+    }
+
+    /// The first row, if there is one.
+    pub async fn query_opt(&mut self, sql: &str, params: &[Param<'_>]) -> Result<Option<Row>> {
+        Ok(self.query(sql, params).await?.into_iter().next())
+    }
+
+    /// Runs a statement; says how many rows it changed.
+    pub async fn execute(&mut self, sql: &str, params: &[Param<'_>]) -> Result<u64> {
+        match &mut self.inner {
+            Inner::Sqlite(conn) => sqlite_execute(conn, sql, params),
+            Inner::Postgres(client) => postgres_execute(client, sql, params).await,
+        }
+    }
+
+    /// Runs several statements that don't depend on each other's results. PostgreSQL gets them in
+    /// one round trip.
+    pub async fn execute_all(&mut self, statements: &[(&str, &[Param<'_>])]) -> Result<()> {
+        match &mut self.inner {
+            Inner::Sqlite(conn) => {
+                for (sql, params) in statements {
+                    sqlite_execute(conn, sql, params)?;
+                }
+            }
+            Inner::Postgres(client) => {
+                let client = *client;
+                try_join_all(statements.iter().map(|(sql, params)| postgres_execute(client, sql, params))).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Inserts many rows of `columns` columns each, a few hundred a statement. `head` is the
+    /// statement up to VALUES.
+    pub async fn insert_many(&mut self, head: &str, columns: usize, params: &[Param<'_>], tail: &str) -> Result<()> {
+        for chunk in params.chunks((900 / columns).max(1) * columns) {
+            let mut sql = String::with_capacity(head.len() + chunk.len() * 5);
+            sql.push_str(head);
+            for row in 0..chunk.len() / columns {
+                sql.push_str(if row == 0 { " VALUES (" } else { "), (" });
+                for column in 0..columns {
+                    if column > 0 {
+                        sql.push(',');
+                    }
+                    sql.push('?');
+                    sql.push_str(&(row * columns + column + 1).to_string());
+                }
+            }
+            sql.push_str(") ");
+            sql.push_str(tail);
+            self.execute(&sql, chunk).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until no other transaction holds `key`, and holds it to the end of this one. On
+    /// SQLite transactions never overlap.
+    pub async fn lock(&mut self, key: &str) -> Result<()> {
+        if let Inner::Postgres(client) = &self.inner {
+            let hash = i64::from_be_bytes(crate::crypto::sha256(key.as_bytes())[..8].try_into().unwrap_or_default());
+            postgres_execute(client, "SELECT pg_advisory_xact_lock(?1)", &[Param::Int(hash)]).await?;
+        }
+        Ok(())
+    }
+}
+
+fn sqlite_query(conn: &rusqlite::Connection, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>> {
+    let mut statement = conn.prepare_cached(&Dialect::Sqlite.statement(sql))?;
+    let columns = statement.column_count();
+    let mut rows = statement.query(rusqlite::params_from_iter(params))?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let mut values = Vec::with_capacity(columns);
+        for column in 0..columns {
+            use rusqlite::types::ValueRef;
+            values.push(match row.get_ref(column)? {
+                ValueRef::Null => Value::Null,
+                ValueRef::Integer(int) => Value::Int(int),
+                ValueRef::Text(text) => Value::Text(
+                    String::from_utf8(text.to_vec()).map_err(|_| Error::Corrupt("text that is not UTF-8".into()))?,
+                ),
+                other => return Err(Error::Corrupt(format!("unexpected column type {:?}", other.data_type()))),
+            });
+        }
+        found.push(Row::new(values));
+    }
+    Ok(found)
+}
+
+fn sqlite_execute(conn: &rusqlite::Connection, sql: &str, params: &[Param<'_>]) -> Result<u64> {
+    let mut statement = conn.prepare_cached(&Dialect::Sqlite.statement(sql))?;
+    Ok(statement.execute(rusqlite::params_from_iter(params))? as u64)
+}
+
+async fn postgres_query(client: &deadpool_postgres::Client, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>> {
+    use tokio_postgres::types::Type;
+    let statement = client.prepare_cached(&Dialect::Postgres.statement(sql)).await?;
+    let rows = client.query(&statement, &borrowed(params)).await?;
+    rows.iter()
+        .map(|row| {
+            let mut values = Vec::with_capacity(row.len());
+            for (column, described) in row.columns().iter().enumerate() {
+                let value = match *described.type_() {
+                    Type::INT8 => row.try_get::<_, Option<i64>>(column)?.map(Value::Int),
+                    Type::INT4 => row.try_get::<_, Option<i32>>(column)?.map(|int| Value::Int(i64::from(int))),
+                    _ => row.try_get::<_, Option<String>>(column)?.map(Value::Text),
+                };
+                values.push(value.unwrap_or(Value::Null));
+            }
+            Ok(Row::new(values))
+        })
+        .collect()
+}
+
+async fn postgres_execute(client: &deadpool_postgres::Client, sql: &str, params: &[Param<'_>]) -> Result<u64> {
+    let statement = client.prepare_cached(&Dialect::Postgres.statement(sql)).await?;
+    Ok(client.execute(&statement, &borrowed(params)).await?)
+}
+
+fn borrowed<'p>(params: &'p [Param<'_>]) -> Vec<&'p (dyn tokio_postgres::types::ToSql + Sync)> {
+    params.iter().map(|param| param as _).collect()
+}
+
+/// Runs a script's future that never waits, as every script's does on SQLite.
+pub(crate) fn run_ready<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result,
+        Poll::Pending => Err(Error::Database("a transaction script waited for something outside its transaction".into())),
+    }
+}

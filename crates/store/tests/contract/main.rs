@@ -1,0 +1,171 @@
+//! The contract of the store: every case runs on both engines.
+//!
+//! SQLite gets a fresh file, PostgreSQL a fresh database on the server that
+//! `DUOLOGUE_TEST_POSTGRES` names (a URL of a user who may create databases). Without the variable
+//! the PostgreSQL half says that it was skipped.
+
+mod conversations;
+mod events;
+mod idempotency;
+mod messages;
+mod scans;
+mod states;
+mod tags;
+mod timers;
+mod users;
+mod workflows;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use duologue_model::{
+    Identity, Json, View,
+    id::{BotId, ConversationId, UserId},
+    tags::TagPatch,
+};
+use duologue_store::{
+    Location, Store,
+    conversations as store_conversations, messages as store_messages, users as store_users,
+    setup::Plan,
+};
+
+/// A fresh store with one bot.
+pub struct Bed {
+    pub store: Arc<Store>,
+    pub bot: BotId,
+    pub location: Location,
+    _folder: Option<tempfile::TempDir>,
+}
+
+/// Runs a case on both engines.
+#[macro_export]
+macro_rules! contract {
+    ($(#[$doc:meta])* async fn $name:ident($bed:ident: Bed) $body:block) => {
+        $(#[$doc])*
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+
+            async fn case($bed: $crate::Bed) $body
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                case($crate::Bed::sqlite().await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                match $crate::Bed::postgres().await {
+                    Some(bed) => case(bed).await,
+                    None => eprintln!("skipped: DUOLOGUE_TEST_POSTGRES is not set"),
+                }
+            }
+        }
+    };
+}
+
+impl Bed {
+    pub async fn sqlite() -> Bed {
+        let folder = tempfile::tempdir().unwrap();
+        let location = Location::Sqlite(folder.path().join("duologue.db"));
+        Self::open(location, Some(folder)).await
+    }
+
+    pub async fn postgres() -> Option<Bed> {
+        let base = std::env::var("DUOLOGUE_TEST_POSTGRES").ok()?;
+        let name = format!("t_{}", duologue_model::id::Generator::system().uuid().replace('-', ""));
+        let (client, connection) = tokio_postgres::connect(&base, tokio_postgres::NoTls).await.unwrap();
+        let connection = tokio::spawn(connection);
+        client.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
+        drop(client);
+        connection.await.unwrap().unwrap();
+        let mut url = base.clone();
+        let path = url.rfind('/').unwrap();
+        let tail = url.split_off(path);
+        let parameters = tail.find('?').map_or(String::new(), |at| tail[at..].to_owned());
+        let location = Location::Postgres { url: format!("{url}/{name}{parameters}"), connections: 4 };
+        Some(Self::open(location, None).await)
+    }
+
+    async fn open(location: Location, folder: Option<tempfile::TempDir>) -> Bed {
+        let store = Arc::new(Store::open(&location).await.unwrap());
+        let plan = Plan {
+            email: "owner@localhost".into(),
+            workspace: "Test".into(),
+            handle: "test".into(),
+            bot: "tested".into(),
+            bot_id: None,
+            token: None,
+        };
+        let made = store.first_start(plan).await.unwrap().unwrap();
+        Bed { store, bot: made.bot, location, _folder: folder }
+    }
+
+    /// Closes the store and opens it again, as a restart does.
+    pub async fn restart(&mut self) {
+        self.store.close();
+        let closed = std::mem::replace(&mut self.store, Arc::new(placeholder().await));
+        drop(closed);
+        self.store = Arc::new(Store::open(&self.location).await.unwrap());
+    }
+
+    /// The bot's own view.
+    pub fn who(&self) -> Identity {
+        Identity::bot(self.bot.clone())
+    }
+
+    /// The view of an integration instance.
+    pub fn integration(&self, alias: &str) -> Identity {
+        Identity {
+            bot: self.bot.clone(),
+            view: View::Integration { alias: alias.into(), name: alias.into(), id: "intver_00000000000000000000000000".into() },
+        }
+    }
+
+    pub async fn conversation(&self, pairs: &[(&str, &str)]) -> ConversationId {
+        let new = store_conversations::NewConversation { channel: "test".into(), tags: tags(pairs), ..Default::default() };
+        self.store.write(store_conversations::Create { who: self.who(), new }).await.unwrap().id
+    }
+
+    pub async fn user(&self, pairs: &[(&str, &str)]) -> UserId {
+        let new = store_users::NewUser { tags: tags(pairs), ..Default::default() };
+        self.store.write(store_users::Create { who: self.who(), new }).await.unwrap().id
+    }
+
+    pub async fn say(&self, conversation: &ConversationId, user: &UserId, text: &str) -> duologue_model::Message {
+        let new = message(conversation, user, text);
+        self.store.write(store_messages::Create { who: self.who(), new }).await.unwrap()
+    }
+}
+
+async fn placeholder() -> Store {
+    let folder = tempfile::tempdir().unwrap();
+    Store::open(&Location::Sqlite(folder.path().join("duologue.db"))).await.unwrap()
+}
+
+pub fn tags(pairs: &[(&str, &str)]) -> TagPatch {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), Some((*value).to_owned()))).collect::<BTreeMap<_, _>>()
+}
+
+pub fn json(value: serde_json::Value) -> Json {
+    Json::of(&value)
+}
+
+pub fn message(conversation: &ConversationId, user: &UserId, text: &str) -> store_messages::NewMessage {
+    store_messages::NewMessage {
+        conversation: conversation.clone(),
+        user: user.clone(),
+        kind: "text".into(),
+        payload: json(serde_json::json!({ "text": text })),
+        tags: TagPatch::new(),
+        origin: None,
+        schedule: None,
+    }
+}
+
+/// The type of a refusal; panics on anything else.
+pub fn refusal<T: std::fmt::Debug>(result: duologue_store::Result<T>) -> &'static str {
+    match result {
+        Err(duologue_store::Error::Refused(refusal)) => refusal.kind.name(),
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+}

@@ -1,0 +1,34 @@
+//! The official npm clients against a server: `tests/interop`.
+
+use std::{path::Path, process::Command};
+
+use crate::{
+    process::{Failure, recorded},
+    scratch,
+    server::Server,
+    tally::Tally,
+    tools,
+};
+
+/// Runs the suites against a fresh server on the given engine.
+pub fn run(binary: &Path, database: Option<&str>, filter: Option<&str>) -> Result<Tally, Failure> {
+    let directory = scratch::root().join("tests/interop");
+    tools::node_packages(&directory)?;
+    let mut server = Server::start(binary, database)?;
+    let mut command = Command::new("node");
+    command
+        .arg("run.mjs")
+        .current_dir(&directory)
+        .env("DUOLOGUE_URL", &server.url)
+        .env("DUOLOGUE_TOKEN", &server.token)
+        .env("DUOLOGUE_BOT_ID", &server.bot_id)
+        .env("DUOLOGUE_WORKSPACE_ID", &server.workspace_id);
+    if let Some(filter) = filter {
+        command.args(["--filter", filter]);
+    }
+    let (status, output) = recorded(&mut command)?;
+    if let Some(log) = server.post_mortem() {
+        eprintln!("xtask: the server ended during the tests; the end of its log:\n{log}");
+    }
+    Ok(Tally::of(&output, status.success()))
+}
