@@ -55,7 +55,12 @@ pub fn backup(args: BackupArgs) -> Result<(), Error> {
     bar.finish_and_clear();
     result?;
     let size = std::fs::metadata(&args.file).map_or(0, |meta| meta.len());
-    println!("{} ({:.1} MiB). Check it with: duologue verify {}", args.file.display(), size as f64 / 1048576.0, args.file.display());
+    println!(
+        "{} ({:.1} MiB). Check it with: duologue verify {}",
+        args.file.display(),
+        size as f64 / 1048576.0,
+        args.file.display()
+    );
     Ok(())
 }
 

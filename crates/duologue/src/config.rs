@@ -257,9 +257,12 @@ pub fn database_file(data: &Path) -> PathBuf {
 /// A URL without its password, also where the password is a parameter.
 fn redact_url(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    let (address, parameters) = rest.split_once('?').map_or((rest, None), |(address, parameters)| (address, Some(parameters)));
+    let (address, parameters) =
+        rest.split_once('?').map_or((rest, None), |(address, parameters)| (address, Some(parameters)));
     let address = match address.rsplit_once('@') {
-        Some((user, host)) if user.contains(':') => format!("{}:***@{host}", user.split(':').next().unwrap_or_default()),
+        Some((user, host)) if user.contains(':') => {
+            format!("{}:***@{host}", user.split(':').next().unwrap_or_default())
+        }
         _ => address.to_owned(),
     };
     let parameters = parameters.map(|parameters| {
@@ -308,7 +311,10 @@ mod tests {
 
     #[test]
     fn secrets_are_redacted() {
-        assert_eq!(redact_url("postgres://u:p@ss@h/d?sslmode=off&password=x"), "postgres://u:***@h/d?sslmode=off&password=***");
+        assert_eq!(
+            redact_url("postgres://u:p@ss@h/d?sslmode=off&password=x"),
+            "postgres://u:***@h/d?sslmode=off&password=***"
+        );
         assert_eq!(redact_url("postgres://h/d"), "postgres://h/d");
     }
 }

@@ -247,9 +247,11 @@ struct Rename(Option<(UserId, UserId)>);
 
 impl Rename {
     fn new(from: Option<String>, to: Option<&str>) -> Self {
-        Rename(from.zip(to).filter(|(from, to)| from != to).map(|(from, to)| {
-            (BotId::from(from).as_user(), BotId::from(to).as_user())
-        }))
+        Rename(
+            from.zip(to)
+                .filter(|(from, to)| from != to)
+                .map(|(from, to)| (BotId::from(from).as_user(), BotId::from(to).as_user())),
+        )
     }
 
     fn apply(&self, mut record: Record) -> Record {
@@ -391,7 +393,8 @@ mod tests {
     fn the_header_is_looked_at_and_still_checked() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.jsonl");
-        std::fs::write(&path, "\u{feff}{\"duologue\":\"export\",\"version\":1,\"botId\":\"bot_1\"}\nnonsense\n").unwrap();
+        std::fs::write(&path, "\u{feff}{\"duologue\":\"export\",\"version\":1,\"botId\":\"bot_1\"}\nnonsense\n")
+            .unwrap();
         let mut lines = Lines::open(&path).unwrap();
         assert_eq!(lines.bot().unwrap().as_deref(), Some("bot_1"));
         let error = lines.next().unwrap_err().to_string();

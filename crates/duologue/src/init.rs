@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use duologue_store::{Store, setup::{Made, Plan}};
+use duologue_store::{
+    Store,
+    setup::{Made, Plan},
+};
 use serde::Serialize;
 
 use crate::config::{self, Flags};
@@ -43,13 +46,22 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] duologue_store::Error),
     /// There is data already.
-    #[error("this database is in use already: its owner, workspace and token exist. Choose an empty --data folder or database.")]
+    #[error(
+        "this database is in use already: its owner, workspace and token exist. Choose an empty --data folder or database."
+    )]
     Exists,
 }
 
 /// The plan of a first start.
 pub fn plan(token: Option<String>) -> Plan {
-    Plan { email: "owner@localhost".into(), workspace: "Default".into(), handle: "default".into(), bot: "demo".into(), bot_id: None, token }
+    Plan {
+        email: "owner@localhost".into(),
+        workspace: "Default".into(),
+        handle: "default".into(),
+        bot: "demo".into(),
+        bot_id: None,
+        token,
+    }
 }
 
 #[derive(Serialize)]
@@ -66,7 +78,12 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let config = Flags::of_location(args.data, args.database).resolve()?;
     let store = Store::open(&config.location()).await?;
     let made = store
-        .first_start(Plan { email: args.email, handle: args.workspace, bot_id: args.bot_id, ..plan(args.initial_token) })
+        .first_start(Plan {
+            email: args.email,
+            handle: args.workspace,
+            bot_id: args.bot_id,
+            ..plan(args.initial_token)
+        })
         .await?
         .ok_or(Error::Exists)?;
     store.close();

@@ -55,11 +55,11 @@ fn main() -> ExitCode {
             Some(Command::Init(args)) => finish(init::run(args).await),
             Some(Command::Config(flags)) => finish(config::print(flags)),
             Some(Command::Export(args)) => match export::run(args).await {
-                Err(export::Error::Interrupted(message)) => {
-                    eprintln!("{message}");
-                    ExitCode::from(130)
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    eprintln!("duologue: {error}");
+                    ExitCode::from(error.exit_code())
                 }
-                result => finish(result),
             },
             Some(Command::Import(args)) => finish(import::run(args).await),
             Some(Command::Backup(args)) => finish(backup::backup(args)),

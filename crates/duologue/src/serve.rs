@@ -62,7 +62,8 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
     let (stop, stopped) = watch::channel(false);
     let timers = tokio::spawn(duologue_delivery::timers(store.clone(), stopped));
     tracing::info!(url = public_url, version = env!("CARGO_PKG_VERSION"), "serving");
-    accept(listener, duologue_http::router(app), config.connections, Duration::from_secs(config.shutdown_timeout)).await;
+    accept(listener, duologue_http::router(app), config.connections, Duration::from_secs(config.shutdown_timeout))
+        .await;
     // The timers end before the store does. An error means that they are gone already.
     let _ = stop.send(true);
     let _ = timers.await;

@@ -28,8 +28,12 @@ async fn fill(server: &Server) {
         }
         let bot = server.bot.as_str();
         let says = |text: String| CreateMessage::new(&conversation.id, bot, "text", json!({"text": text}));
-        client.create_message(says(format!("Hello {n}, <b>1 & 2</b>\nsecond line")).tag("kind", "greeting")).await.unwrap();
-        let choice = json!({"text": "Pick", "options": [{"label": "Red", "value": "r"}, {"label": "Blue", "value": "b"}]});
+        client
+            .create_message(says(format!("Hello {n}, <b>1 & 2</b>\nsecond line")).tag("kind", "greeting"))
+            .await
+            .unwrap();
+        let choice =
+            json!({"text": "Pick", "options": [{"label": "Red", "value": "r"}, {"label": "Blue", "value": "b"}]});
         client.create_message(CreateMessage::new(&conversation.id, bot, "choice", choice)).await.unwrap();
         let odd = json!({"text": "b", "deep": {"y": [1, {"x": null}], "big": 12345678901234567890u64}});
         client.create_message(CreateMessage::new(&conversation.id, &user.id, "text", odd)).await.unwrap();
@@ -73,7 +77,10 @@ async fn every_format_filter_and_source() {
     fill(&server).await;
 
     let all = exported(&server, &[]);
-    assert!(all.starts_with(&format!("{{\"duologue\":\"export\",\"version\":1,\"botId\":\"{}\"}}\n", server.bot)), "{all}");
+    assert!(
+        all.starts_with(&format!("{{\"duologue\":\"export\",\"version\":1,\"botId\":\"{}\"}}\n", server.bot)),
+        "{all}"
+    );
     let listed = conversations(&all);
     assert_eq!(listed.len(), 12);
     assert!(listed.is_sorted_by_key(|conversation| (conversation.created_at, conversation.id.clone())));
@@ -113,7 +120,10 @@ async fn every_format_filter_and_source() {
         assert_eq!(count(&["--since", &since, "--until", &until]), 7);
         assert_eq!(count(&["--until", "2020-01-01"]), 0);
         assert_eq!(count(&["--limit", "5"]), 5);
-        let named = exported(&server, &[&["--conversation", ninth.id.as_str(), "--conversation", third.id.as_str()], more].concat());
+        let named = exported(
+            &server,
+            &[&["--conversation", ninth.id.as_str(), "--conversation", third.id.as_str()], more].concat(),
+        );
         assert_eq!(conversations(&named), [third.clone(), ninth.clone()]);
     }
 
@@ -162,7 +172,11 @@ async fn a_round_trip_is_byte_identical() {
     let second = Server::start_with_bot(&first.bot);
     let import = || duologue("import").server(&second).args(&[one.to_str().unwrap()]).run().success();
     let run = import();
-    assert!(run.stderr.contains("12 conversations, 33 messages") && run.stderr.contains("45 new, 0 there"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("12 conversations, 33 messages") && run.stderr.contains("45 new, 0 there"),
+        "{}",
+        run.stderr
+    );
     export(&second, &["--out", two.to_str().unwrap()]).success();
     same(&one, &two);
 
@@ -307,7 +321,8 @@ async fn mistakes_are_explained() {
     assert!(run.stderr.contains("BP_API_URL"), "{}", run.stderr);
     let run = duologue("export").args(&["--api-url", "http://127.0.0.1:9", "--token", "x"]).run().failure(1);
     assert!(run.stderr.contains("Is the server running"), "{}", run.stderr);
-    let run = duologue("export").args(&["--api-url", &server.url, "--token", "x", "--bot-id", &server.bot]).run().failure(1);
+    let run =
+        duologue("export").args(&["--api-url", &server.url, "--token", "x", "--bot-id", &server.bot]).run().failure(1);
     assert!(run.stderr.contains("BP_TOKEN"), "{}", run.stderr);
     let run = duologue("export").args(&["--data", "/nowhere", "--bot-id", "b"]).run().failure(2);
     assert!(run.stderr.contains("/nowhere"), "{}", run.stderr);
@@ -365,7 +380,8 @@ async fn the_javascript_sample_of_the_guide() {
     fill(&server).await;
     let work = tempfile::tempdir().unwrap();
     fs::create_dir_all(work.path().join("node_modules/@botpress")).unwrap();
-    std::os::unix::fs::symlink(package.canonicalize().unwrap(), work.path().join("node_modules/@botpress/client")).unwrap();
+    std::os::unix::fs::symlink(package.canonicalize().unwrap(), work.path().join("node_modules/@botpress/client"))
+        .unwrap();
     fs::copy(root.join("docs/examples/export.mjs"), work.path().join("export.mjs")).unwrap();
     let run = |arguments: &[&str]| {
         let mut node = std::process::Command::new("node");

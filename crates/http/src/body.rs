@@ -15,7 +15,10 @@ pub(crate) async fn read(body: Body, limit: usize, time: Duration) -> Result<Byt
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(limit)),
         Ok(Err(_)) => Err(Refusal::invalid_payload("the body of the request ended before it was complete")),
-        Err(_) => Err(Refusal::invalid_payload(format!("the body of the request took longer than {} seconds", time.as_secs()))),
+        Err(_) => Err(Refusal::invalid_payload(format!(
+            "the body of the request took longer than {} seconds",
+            time.as_secs()
+        ))),
     }
 }
 
@@ -39,14 +42,17 @@ fn explain<'b, T: Deserialize<'b>>(text: &'b [u8], plain: &serde_json::Error) ->
         Err(error) if error.path().iter().next().is_some() => {
             let path = error.path().to_string();
             let reason = error.into_inner().to_string();
-            Refusal::invalid_payload(format!("the body is invalid at {path}: {reason}")).with_metadata(serde_json::json!({ "path": path }))
+            Refusal::invalid_payload(format!("the body is invalid at {path}: {reason}"))
+                .with_metadata(serde_json::json!({ "path": path }))
         }
         _ => Refusal::invalid_payload(format!("the body is invalid: {plain}")),
     }
 }
 
 /// For fields where `null` means something else than absence: `Some(None)` is `null`.
-pub(crate) fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+pub(crate) fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
     Option::<T>::deserialize(deserializer).map(Some)
 }
 

@@ -48,7 +48,9 @@ impl Call {
     pub(crate) fn account(&self) -> Result<&str, Refusal> {
         match self.token.as_ref().map(|token| &token.principal) {
             Some(Principal::Account(id)) => Ok(id),
-            _ => Err(Refusal::forbidden("the admin API needs a personal access token; keys of bots and integrations can't use it")),
+            _ => Err(Refusal::forbidden(
+                "the admin API needs a personal access token; keys of bots and integrations can't use it",
+            )),
         }
     }
 
@@ -79,7 +81,8 @@ impl Call {
         match self.request_key()? {
             None => Ok(envelope::json(status, &render(store.write(script).await?))),
             Some(key) => {
-                let render = move |out| Rendered { status, body: serde_json::to_string(&render(out)).unwrap_or_default() };
+                let render =
+                    move |out| Rendered { status, body: serde_json::to_string(&render(out)).unwrap_or_default() };
                 let kept = store.write(Keyed { script, render, key }).await?;
                 Ok(envelope::raw_json(kept.status, kept.body))
             }
@@ -100,7 +103,8 @@ impl Call {
             return Err(Refusal::invalid_payload("the header Idempotency-Key must have 1 to 255 ASCII characters"));
         }
         let token = self.token.as_ref().map_or("", |token| token.id.as_str());
-        let identity = self.caller.as_ref().map(|caller| format!("{}/{}", caller.identity.bot, caller.identity.view.owner()));
+        let identity =
+            self.caller.as_ref().map(|caller| format!("{}/{}", caller.identity.bot, caller.identity.view.owner()));
         let scope = format!("{token}\n{}\n{}\n{key}", identity.unwrap_or_default(), self.path);
         Ok(Some(RequestKey { scope: crypto::sha256_hex(scope.as_bytes()), body_hash: crypto::sha256_hex(&self.body) }))
     }
@@ -224,7 +228,9 @@ pub(crate) fn object(field: &str, value: Option<&Json>) -> Result<(), Refusal> {
 /// Refuses values of tags that the dialect's clients are not allowed either: checked again, with
 /// owners, where they are stored.
 pub(crate) fn tag_values(tags: &TagPatch) -> Result<(), Refusal> {
-    tags.iter().try_for_each(|(key, value)| text(&format!("tags.{key}"), value.as_deref().unwrap_or(""), duologue_model::tags::MAX_VALUE))
+    tags.iter().try_for_each(|(key, value)| {
+        text(&format!("tags.{key}"), value.as_deref().unwrap_or(""), duologue_model::tags::MAX_VALUE)
+    })
 }
 
 /// `schedule` of a body: exactly one of an instant and a delay in milliseconds.
@@ -240,13 +246,18 @@ impl ScheduleBody {
         match (&self.date_time, self.delay) {
             (Some(at), None) => {
                 if !(24..=28).contains(&at.len()) {
-                    return Err(Refusal::invalid_payload("schedule.dateTime must have 24 to 28 characters, such as 2026-01-31T12:00:00.000Z"));
+                    return Err(Refusal::invalid_payload(
+                        "schedule.dateTime must have 24 to 28 characters, such as 2026-01-31T12:00:00.000Z",
+                    ));
                 }
-                let at: Timestamp = at.parse().map_err(|e| Refusal::invalid_payload(format!("schedule.dateTime: {e}")))?;
+                let at: Timestamp =
+                    at.parse().map_err(|e| Refusal::invalid_payload(format!("schedule.dateTime: {e}")))?;
                 Ok(Schedule::At(at))
             }
             (None, Some(delay)) if delay.is_finite() && delay >= 0.0 => Ok(Schedule::Delay(delay as i64)),
-            (None, Some(_)) => Err(Refusal::invalid_payload("schedule.delay must be a number of milliseconds, 0 or more")),
+            (None, Some(_)) => {
+                Err(Refusal::invalid_payload("schedule.delay must be a number of milliseconds, 0 or more"))
+            }
             _ => Err(Refusal::invalid_payload("schedule must have exactly one of dateTime and delay")),
         }
     }

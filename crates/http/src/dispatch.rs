@@ -13,8 +13,8 @@ use axum::{
 };
 use duologue_model::{Error as Refusal, ErrorKind};
 use duologue_store::{
-    access::{Caller, Headers, Token},
     Store,
+    access::{Caller, Headers, Token},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header, request::Parts};
 use tracing::Instrument;
@@ -37,7 +37,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     for (index, route) in route::all().enumerate() {
         let app = app.clone();
         let filter = MethodFilter::try_from(route.method.clone()).unwrap_or(MethodFilter::GET);
-        router = router.route(route.path, on(filter, move |request: Request| serve(app.clone(), index, route, request)));
+        router =
+            router.route(route.path, on(filter, move |request: Request| serve(app.clone(), index, route, request)));
     }
     let fallback = move |request: Request| unknown(app.clone(), request);
     router.method_not_allowed_fallback(fallback.clone()).fallback(fallback)
@@ -67,7 +68,9 @@ async fn serve(app: Arc<App>, index: usize, route: &'static Route, request: Requ
     let mut standing = None;
     let steps = steps(&app, route, request, &mut standing);
     let answer = if tracing::enabled!(tracing::Level::INFO) {
-        steps.instrument(tracing::info_span!("request", id = %request_id.to_str().unwrap_or(""), operation = route.id)).await
+        steps
+            .instrument(tracing::info_span!("request", id = %request_id.to_str().unwrap_or(""), operation = route.id))
+            .await
     } else {
         steps.await
     };
@@ -176,7 +179,8 @@ async fn authenticate(store: &Store, route: &Route, headers: &HeaderMap) -> Resu
             Ok((None, Some(token)))
         }
         Access::Runtime => {
-            let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).filter(|value| !value.is_empty());
+            let header =
+                |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).filter(|value| !value.is_empty());
             let wanted = Headers {
                 bot: header("x-bot-id"),
                 integration: header("x-integration-id"),
@@ -196,7 +200,8 @@ async fn authenticate(store: &Store, route: &Route, headers: &HeaderMap) -> Resu
 
 async fn read_body(app: &App, route: &Route, parts: &Parts, body: Body) -> Result<bytes::Bytes, Refusal> {
     let limit = if route.path.starts_with("/v1/admin/") { app.limits.admin_body_bytes } else { app.limits.body_bytes };
-    let announced = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let announced =
+        parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit) {
         return Err(body::too_large(limit));
     }

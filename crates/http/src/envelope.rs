@@ -22,7 +22,10 @@ impl From<StoreError> for Failure {
             StoreError::Refused(refusal) => Failure(refusal),
             other => {
                 tracing::error!(error = %other, "the store failed");
-                Failure(Refusal::new(ErrorKind::Internal, "The server could not complete the request. Its log says why."))
+                Failure(Refusal::new(
+                    ErrorKind::Internal,
+                    "The server could not complete the request. Its log says why.",
+                ))
             }
         }
     }
@@ -44,7 +47,12 @@ impl Failure {
         let refusal = &self.0;
         let id = error_id(ids, now);
         if refusal.kind.code() >= 500 {
-            tracing::error!(error_id = id, kind = refusal.kind.name(), message = refusal.message, "answered with an error");
+            tracing::error!(
+                error_id = id,
+                kind = refusal.kind.name(),
+                message = refusal.message,
+                "answered with an error"
+            );
         } else {
             tracing::debug!(error_id = id, kind = refusal.kind.name(), "refused");
         }

@@ -14,6 +14,8 @@
 //!
 //! This crate holds no rule of the domain and no SQL.
 
+#[macro_use]
+mod route;
 mod admin;
 mod body;
 mod call;
@@ -24,7 +26,6 @@ mod metrics;
 mod openapi;
 mod query;
 mod rate;
-mod route;
 mod runtime;
 mod system;
 

@@ -7,7 +7,8 @@ use std::{
 };
 
 /// Upper bounds of the latency buckets, in microseconds.
-const BOUNDS: [u64; 12] = [250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000, 5_000_000];
+const BOUNDS: [u64; 12] =
+    [250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000, 5_000_000];
 
 /// What one operation has served.
 #[derive(Debug)]
@@ -72,31 +73,66 @@ impl Metrics {
         writeln!(out, "duologue_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"))?;
         writeln!(out, "# HELP duologue_uptime_seconds Time since the start.\n# TYPE duologue_uptime_seconds gauge")?;
         writeln!(out, "duologue_uptime_seconds {}", self.started.elapsed().as_secs())?;
-        writeln!(out, "# HELP duologue_requests_in_flight Requests being served.\n# TYPE duologue_requests_in_flight gauge")?;
+        writeln!(
+            out,
+            "# HELP duologue_requests_in_flight Requests being served.\n# TYPE duologue_requests_in_flight gauge"
+        )?;
         writeln!(out, "duologue_requests_in_flight {}", load(&self.in_flight))?;
-        writeln!(out, "# HELP duologue_rate_limited_total Requests refused by the rate limit.\n# TYPE duologue_rate_limited_total counter")?;
+        writeln!(
+            out,
+            "# HELP duologue_rate_limited_total Requests refused by the rate limit.\n# TYPE duologue_rate_limited_total counter"
+        )?;
         writeln!(out, "duologue_rate_limited_total {}", load(&self.rate_limited))?;
         if let Some(bytes) = resident_bytes() {
-            writeln!(out, "# HELP process_resident_memory_bytes Resident memory.\n# TYPE process_resident_memory_bytes gauge")?;
+            writeln!(
+                out,
+                "# HELP process_resident_memory_bytes Resident memory.\n# TYPE process_resident_memory_bytes gauge"
+            )?;
             writeln!(out, "process_resident_memory_bytes {bytes}")?;
         }
-        let called: Vec<(&Operation, u64)> =
-            self.operations.iter().map(|op| (op, op.by_class.iter().map(load).sum())).filter(|(_, count)| *count > 0).collect();
-        writeln!(out, "# HELP duologue_requests_total Requests served, by operation and class of status.\n# TYPE duologue_requests_total counter")?;
+        let called: Vec<(&Operation, u64)> = self
+            .operations
+            .iter()
+            .map(|op| (op, op.by_class.iter().map(load).sum()))
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        writeln!(
+            out,
+            "# HELP duologue_requests_total Requests served, by operation and class of status.\n# TYPE duologue_requests_total counter"
+        )?;
         for (op, _) in &called {
             for (class, counter) in op.by_class.iter().enumerate().filter(|(_, counter)| load(counter) > 0) {
-                writeln!(out, "duologue_requests_total{{operation=\"{}\",status=\"{}xx\"}} {}", op.name, class + 1, load(counter))?;
+                writeln!(
+                    out,
+                    "duologue_requests_total{{operation=\"{}\",status=\"{}xx\"}} {}",
+                    op.name,
+                    class + 1,
+                    load(counter)
+                )?;
             }
         }
-        writeln!(out, "# HELP duologue_request_seconds Time to answer, by operation.\n# TYPE duologue_request_seconds histogram")?;
+        writeln!(
+            out,
+            "# HELP duologue_request_seconds Time to answer, by operation.\n# TYPE duologue_request_seconds histogram"
+        )?;
         for (op, count) in &called {
             let mut cumulated = 0;
             for (bound, bucket) in BOUNDS.iter().zip(&op.buckets) {
                 cumulated += load(bucket);
-                writeln!(out, "duologue_request_seconds_bucket{{operation=\"{}\",le=\"{}\"}} {cumulated}", op.name, *bound as f64 / 1e6)?;
+                writeln!(
+                    out,
+                    "duologue_request_seconds_bucket{{operation=\"{}\",le=\"{}\"}} {cumulated}",
+                    op.name,
+                    *bound as f64 / 1e6
+                )?;
             }
             writeln!(out, "duologue_request_seconds_bucket{{operation=\"{}\",le=\"+Inf\"}} {count}", op.name)?;
-            writeln!(out, "duologue_request_seconds_sum{{operation=\"{}\"}} {}", op.name, load(&op.micros) as f64 / 1e6)?;
+            writeln!(
+                out,
+                "duologue_request_seconds_sum{{operation=\"{}\"}} {}",
+                op.name,
+                load(&op.micros) as f64 / 1e6
+            )?;
             writeln!(out, "duologue_request_seconds_count{{operation=\"{}\"}} {count}", op.name)?;
         }
         Ok(())

@@ -98,8 +98,10 @@ mod tests {
                 .any(|(_, item)| item[route.method.as_str().to_lowercase()]["operationId"] == route.id);
             assert!(found, "{} {} ({}) is not described", route.method, route.path, route.id);
         }
-        let described: usize =
-            paths.values().map(|item| item.as_object().unwrap().keys().filter(|key| *key != "parameters").count()).sum();
+        let described: usize = paths
+            .values()
+            .map(|item| item.as_object().unwrap().keys().filter(|key| *key != "parameters").count())
+            .sum();
         assert_eq!(described, route::all().count());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use duologue_model::{Error as Refusal, PageSize, Timestamp, tags::TagPatch};
+use duologue_model::{Error as Refusal, PageSize, Timestamp};
 use percent_encoding::percent_decode_str;
 
 /// A query string, decoded.
@@ -41,9 +41,10 @@ impl Query {
     pub(crate) fn all(&self, name: &str) -> Vec<String> {
         let is_item = |key: &str| {
             key == name
-                || key.strip_prefix(name).and_then(|rest| rest.strip_prefix('[')?.strip_suffix(']')).is_some_and(|index| {
-                    index.bytes().all(|byte| byte.is_ascii_digit())
-                })
+                || key
+                    .strip_prefix(name)
+                    .and_then(|rest| rest.strip_prefix('[')?.strip_suffix(']'))
+                    .is_some_and(|index| index.bytes().all(|byte| byte.is_ascii_digit()))
         };
         self.0.iter().filter(|(key, value)| is_item(key) && !value.is_empty()).map(|(_, value)| value.clone()).collect()
     }
@@ -60,20 +61,19 @@ impl Query {
             .collect()
     }
 
-    /// The same as tags of a request.
-    pub(crate) fn tags(&self) -> TagPatch {
-        self.object("tags").into_iter().map(|(key, value)| (key, Some(value))).collect()
-    }
-
     /// A whole number.
     pub(crate) fn int(&self, name: &str) -> Result<Option<i64>, Refusal> {
         let parse = |text: &str| text.parse::<f64>().ok().filter(|n| n.is_finite()).map(|n| n as i64);
         self.get(name)
-            .map(|text| parse(text).ok_or_else(|| Refusal::invalid_payload(format!("the query parameter {name} must be a number"))))
+            .map(|text| {
+                parse(text)
+                    .ok_or_else(|| Refusal::invalid_payload(format!("the query parameter {name} must be a number")))
+            })
             .transpose()
     }
 
-    /// `true` or `false`.
+    /// `true` or `false`. For the admin API.
+    #[allow(dead_code)]
     pub(crate) fn bool(&self, name: &str) -> Result<Option<bool>, Refusal> {
         match self.get(name) {
             None => Ok(None),
@@ -91,14 +91,27 @@ impl Query {
     }
 
     /// One of an enum's words.
-    pub(crate) fn word<T>(&self, name: &str, from_name: impl Fn(&str) -> Option<T>, words: &str) -> Result<Option<T>, Refusal> {
+    pub(crate) fn word<T>(
+        &self,
+        name: &str,
+        from_name: impl Fn(&str) -> Option<T>,
+        words: &str,
+    ) -> Result<Option<T>, Refusal> {
         self.get(name)
-            .map(|text| from_name(text).ok_or_else(|| Refusal::invalid_query(format!("the query parameter {name} must be one of {words}"))))
+            .map(|text| {
+                from_name(text)
+                    .ok_or_else(|| Refusal::invalid_query(format!("the query parameter {name} must be one of {words}")))
+            })
             .transpose()
     }
 
     /// Several of an enum's words.
-    pub(crate) fn words<T>(&self, name: &str, from_name: impl Fn(&str) -> Option<T>, words: &str) -> Result<Vec<T>, Refusal> {
+    pub(crate) fn words<T>(
+        &self,
+        name: &str,
+        from_name: impl Fn(&str) -> Option<T>,
+        words: &str,
+    ) -> Result<Vec<T>, Refusal> {
         let refuse = || Refusal::invalid_query(format!("the query parameter {name} must be among {words}"));
         self.all(name).iter().map(|text| from_name(text).ok_or_else(refuse)).collect()
     }

@@ -13,6 +13,7 @@ pub(crate) type Answer = Result<Response<Body>, Failure>;
 pub(crate) type Handler = fn(Call) -> BoxFuture<'static, Answer>;
 
 /// Who may call.
+#[allow(dead_code)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     /// Anybody.
@@ -40,8 +41,6 @@ pub(crate) struct Route {
 }
 
 /// One line of a `ROUTES` table: `route!(Runtime GET "/v1/…" getThing get)`.
-#[macro_export]
-#[doc(hidden)]
 macro_rules! route {
     ($access:ident $method:ident $path:literal $id:ident $handler:path) => {
         $crate::route::Route {

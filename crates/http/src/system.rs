@@ -28,8 +28,9 @@ async fn ready(call: Call) -> Answer {
         Ok(()) => call::ok(&json!({ "status": "ready" })),
         Err(error) => {
             tracing::error!(%error, "not ready");
-            let mut response = crate::envelope::Failure(Refusal::new(ErrorKind::Internal, "The database does not answer."))
-                .render(call.app.store.ids(), call.app.store.now());
+            let mut response =
+                crate::envelope::Failure(Refusal::new(ErrorKind::Internal, "The database does not answer."))
+                    .render(call.app.store.ids(), call.app.store.now());
             *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
             response.headers_mut().insert(http::header::RETRY_AFTER, http::HeaderValue::from_static("1"));
             Ok(response)

@@ -12,11 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use duologue_model::{
-    Error as Refusal, ErrorKind, Identity, View,
-    admin::Role,
-    id::BotId,
-};
+use duologue_model::{Error as Refusal, ErrorKind, Identity, View, admin::Role, id::BotId};
 
 use crate::{
     Result, Store, crypto, params,
@@ -115,7 +111,10 @@ impl Cache {
 }
 
 fn unauthorized() -> Refusal {
-    Refusal::new(ErrorKind::Unauthorized, "The token is unknown or has been revoked. Send a valid one as \"Authorization: Bearer <token>\".")
+    Refusal::new(
+        ErrorKind::Unauthorized,
+        "The token is unknown or has been revoked. Send a valid one as \"Authorization: Bearer <token>\".",
+    )
 }
 
 struct FindToken(String);
@@ -173,7 +172,9 @@ impl FindCaller {
     fn bot(&self) -> Result<BotId, Refusal> {
         match (&self.bot, &self.token.principal) {
             (None, Principal::Bot(own)) => Ok(own.clone()),
-            (None, _) => Err(Refusal::invalid_payload("the header x-bot-id is missing: send the id of the bot this is about")),
+            (None, _) => {
+                Err(Refusal::invalid_payload("the header x-bot-id is missing: send the id of the bot this is about"))
+            }
             (Some(given), _) if given.is_empty() || given.len() > 36 => {
                 Err(Refusal::invalid_payload("the header x-bot-id is not the id of a bot"))
             }
@@ -193,7 +194,9 @@ impl FindCaller {
         if let (Some(given), Some(own)) = (&self.integration, key)
             && given != own
         {
-            return Err(Refusal::forbidden("this key belongs to another integration than x-integration-id names").into());
+            return Err(
+                Refusal::forbidden("this key belongs to another integration than x-integration-id names").into()
+            );
         }
         if wanted.is_none() && self.alias.is_none() {
             return Ok(View::Bot);
@@ -220,7 +223,11 @@ impl FindCaller {
                 found = Some((named, View::Integration { alias: alias.into(), name: name.into(), id: id.into() }));
             }
         }
-        let missing = || Refusal::forbidden("the integration that x-integration-id or x-integration-alias names is not installed in this bot");
+        let missing = || {
+            Refusal::forbidden(
+                "the integration that x-integration-id or x-integration-alias names is not installed in this bot",
+            )
+        };
         Ok(found.ok_or_else(missing)?.1)
     }
 }
@@ -252,8 +259,12 @@ impl Store {
         let generation = self.access.generation.load(Ordering::Acquire);
         let token = self.token(secret).await?;
         let owned = |text: Option<&str>| text.map(str::to_owned);
-        let script =
-            FindCaller { token, bot: owned(headers.bot), integration: owned(headers.integration), alias: owned(headers.alias) };
+        let script = FindCaller {
+            token,
+            bot: owned(headers.bot),
+            integration: owned(headers.integration),
+            alias: owned(headers.alias),
+        };
         let caller = Arc::new(self.read(&script).await?);
         self.access.put(&self.access.callers, digest, caller.clone(), generation);
         Ok(caller)

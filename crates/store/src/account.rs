@@ -107,7 +107,12 @@ pub(crate) enum Subject<'a> {
 
 /// A new token. Without a given `secret` one is made; [`Key::value`] is the only place where it
 /// can ever be read.
-pub(crate) async fn insert_token(tx: &mut Tx<'_>, subject: Subject<'_>, note: &str, secret: Option<&str>) -> Result<Key> {
+pub(crate) async fn insert_token(
+    tx: &mut Tx<'_>,
+    subject: Subject<'_>,
+    note: &str,
+    secret: Option<&str>,
+) -> Result<Key> {
     let now = tx.now();
     let (kind, id, prefix) = match subject {
         Subject::Account(_) => ("pat", tx.ids().id::<kind::Pat>(now).to_string(), "bp_pat_"),
@@ -133,12 +138,21 @@ pub(crate) async fn insert_token(tx: &mut Tx<'_>, subject: Subject<'_>, note: &s
 pub(crate) async fn list_tokens(tx: &mut Tx<'_>, condition: &str, value: &str) -> Result<Vec<Key>> {
     let sql = format!("SELECT id, created_at, note FROM tokens WHERE {condition} ORDER BY created_at DESC, id DESC");
     let rows = tx.query(&sql, params![value]).await?;
-    rows.into_iter().map(|mut row| Ok(Key { id: row.text()?, created_at: row.at()?, note: row.text()?, value: None })).collect()
+    rows.into_iter()
+        .map(|mut row| Ok(Key { id: row.text()?, created_at: row.at()?, note: row.text()?, value: None }))
+        .collect()
 }
 
 /// Removes a key of a bot or an integration. `owned` selects its maker by its id `?1` and the
 /// workspace `?2`; keys that others have made are for administrators.
-pub(crate) async fn delete_key(tx: &mut Tx<'_>, inside: &Inside, account: &str, owned: &str, id: &str, what: &str) -> Result<()> {
+pub(crate) async fn delete_key(
+    tx: &mut Tx<'_>,
+    inside: &Inside,
+    account: &str,
+    owned: &str,
+    id: &str,
+    what: &str,
+) -> Result<()> {
     let row = tx.query_opt(owned, params![id, &inside.workspace]).await?;
     let maker = row.ok_or_else(|| Refusal::not_found(what, id))?.opt_text()?;
     if maker.as_deref() != Some(account) {
@@ -209,7 +223,8 @@ pub(crate) fn check_preference(key: &str, value: &Json) -> Result<(), Refusal> {
         return Err(Refusal::invalid_payload("the key of a preference has 1 to 200 characters"));
     }
     if value.text().len() > MAX_PREFERENCE {
-        let text = format!("a preference has at most {MAX_PREFERENCE} bytes of JSON, this one has {}", value.text().len());
+        let text =
+            format!("a preference has at most {MAX_PREFERENCE} bytes of JSON, this one has {}", value.text().len());
         return Err(Refusal::new(ErrorKind::PayloadTooLarge, text));
     }
     Ok(())
@@ -239,7 +254,9 @@ impl Script for Update {
     type Out = Account;
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Account> {
         if self.display_name.as_ref().is_some_and(|name| name.chars().count() > MAX_DISPLAY_NAME) {
-            return Err(Refusal::invalid_payload(format!("displayName has at most {MAX_DISPLAY_NAME} characters")).into());
+            return Err(
+                Refusal::invalid_payload(format!("displayName has at most {MAX_DISPLAY_NAME} characters")).into()
+            );
         }
         tx.execute(
             "UPDATE accounts SET display_name = COALESCE(?2, display_name), profile_picture = COALESCE(?3, profile_picture) WHERE id = ?1",
@@ -257,7 +274,9 @@ impl Script for Delete {
     type Out = ();
     async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
         let id = &self.0;
-        let rows = tx.query("SELECT workspace_id, role FROM members WHERE account_id = ?1 ORDER BY workspace_id", params![id]).await?;
+        let rows = tx
+            .query("SELECT workspace_id, role FROM members WHERE account_id = ?1 ORDER BY workspace_id", params![id])
+            .await?;
         for mut row in rows {
             let (workspace, role) = (row.text()?, row.word(Role::from_name)?);
             if role == Role::Owner {

@@ -41,7 +41,10 @@ impl Script for Counted {
     type Out = i64;
     async fn run(&self, tx: &mut Tx<'_>) -> Result<i64> {
         let mut total = 0;
-        for mut row in tx.query("SELECT count FROM analytics WHERE bot_id = ?1 AND name = ?2", params![&self.bot, &self.name]).await? {
+        for mut row in tx
+            .query("SELECT count FROM analytics WHERE bot_id = ?1 AND name = ?2", params![&self.bot, &self.name])
+            .await?
+        {
             total += row.int()?;
         }
         Ok(total)

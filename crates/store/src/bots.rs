@@ -112,7 +112,8 @@ async fn named(tx: &mut Tx<'_>, inside: &Inside, id: &str, lock: bool) -> Result
 
 /// Refuses a bot that isn't the workspace's, without reading it.
 async fn require(tx: &mut Tx<'_>, inside: &Inside, id: &str) -> Result<()> {
-    let found = tx.query_opt("SELECT id FROM bots WHERE id = ?1 AND workspace_id = ?2", params![id, &inside.workspace]).await?;
+    let found =
+        tx.query_opt("SELECT id FROM bots WHERE id = ?1 AND workspace_id = ?2", params![id, &inside.workspace]).await?;
     found.map(|_| ()).ok_or_else(|| Refusal::not_found("bot", id).into())
 }
 
@@ -171,12 +172,12 @@ impl Kind for DevBot {
 /// A name for a bot that came without one.
 fn invented_name(ids: &Generator) -> String {
     const MANNERS: [&str; 16] = [
-        "amber", "brisk", "calm", "clever", "curious", "eager", "gentle", "golden", "humble", "lively", "lucid", "nimble", "patient",
-        "quiet", "sunny", "witty",
+        "amber", "brisk", "calm", "clever", "curious", "eager", "gentle", "golden", "humble", "lively", "lucid",
+        "nimble", "patient", "quiet", "sunny", "witty",
     ];
     const BIRDS: [&str; 16] = [
-        "avocet", "bunting", "crane", "dipper", "egret", "finch", "goshawk", "heron", "ibis", "jackdaw", "kestrel", "lapwing", "martin",
-        "nuthatch", "osprey", "plover",
+        "avocet", "bunting", "crane", "dipper", "egret", "finch", "goshawk", "heron", "ibis", "jackdaw", "kestrel",
+        "lapwing", "martin", "nuthatch", "osprey", "plover",
     ];
     let [manner, bird, high, low] = ids.bytes::<4>();
     let number = u16::from_be_bytes([high, low]);
@@ -460,9 +461,7 @@ impl List {
         let pair = Tags([(key.to_owned(), value.to_owned())].into()).text();
         let pair = &pair[1..pair.len() - 1];
         let (first, later) = (query.bind(format!("{{{pair}")), query.bind(format!(",{pair}")));
-        query.text.push_str(&format!(
-            " AND REPLACE(REPLACE(b.tags, {first}, ''), {later}, '') <> b.tags"
-        ));
+        query.text.push_str(&format!(" AND REPLACE(REPLACE(b.tags, {first}, ''), {later}, '') <> b.tags"));
     }
 }
 
@@ -551,7 +550,9 @@ impl Script for Introspect {
             },
             Principal::Bot(own) if own.as_str() == self.bot => self.bot.clone(),
             Principal::Bot(_) => return Err(Refusal::forbidden("this key belongs to another bot").into()),
-            Principal::Integration(_) => return Err(Refusal::forbidden("keys of integrations can't be used here").into()),
+            Principal::Integration(_) => {
+                return Err(Refusal::forbidden("keys of integrations can't be used here").into());
+            }
         };
         Ok(Introspection { workspace_id, bot_id: self.bot.clone(), user_id })
     }

@@ -1,6 +1,8 @@
 //! Conversations (`spec/cloud/runtime.md` § 4).
 
-use duologue_model::{Conversation, Error as Refusal, Identity, Json, Tags, Timestamp, View, id::ConversationId, tags::TagPatch};
+use duologue_model::{
+    Conversation, Error as Refusal, Identity, Json, Tags, Timestamp, View, id::ConversationId, tags::TagPatch,
+};
 
 use crate::{
     Error, Result, Store,
@@ -106,8 +108,16 @@ pub(crate) async fn put(tx: &mut Tx<'_>, who: &Identity, conversation: &Conversa
         )
         .await?;
     if written > 0 {
-        tag_index::update(tx, &who.bot, "c", conversation.id.as_str(), conversation.created_at, &Tags::default(), &conversation.tags)
-            .await?;
+        tag_index::update(
+            tx,
+            &who.bot,
+            "c",
+            conversation.id.as_str(),
+            conversation.created_at,
+            &Tags::default(),
+            &conversation.tags,
+        )
+        .await?;
     }
     Ok(written > 0)
 }
@@ -232,7 +242,8 @@ impl Script for Update {
             .await?;
             tag_index::update(tx, &self.who.bot, "c", &self.id, after.created_at, &before.tags, &after.tags).await?;
             let scan = crate::bots::scan_until(tx, &self.who.bot).await?;
-            moved(tx, &self.who.bot, "c", &self.id, before.updated_at.millis(), after.updated_at.millis(), scan).await?;
+            moved(tx, &self.who.bot, "c", &self.id, before.updated_at.millis(), after.updated_at.millis(), scan)
+                .await?;
         }
         Ok(seen_by(after, &self.who))
     }
@@ -246,7 +257,10 @@ pub(crate) async fn feed(tx: &mut Tx<'_>, id: &ConversationId, kind: &str, subje
     let at = tx.now().max(last.plus_millis(1));
     tx.execute_all(&[
         ("UPDATE conversations SET last_at = ?2 WHERE id = ?1", params![id, at]),
-        ("INSERT INTO feed (conversation_id, at, kind, subject) VALUES (?1, ?2, ?3, ?4)", params![id, at, kind, subject]),
+        (
+            "INSERT INTO feed (conversation_id, at, kind, subject) VALUES (?1, ?2, ?3, ?4)",
+            params![id, at, kind, subject],
+        ),
     ])
     .await?;
     tx.touches().conversation(id, at);
@@ -271,8 +285,14 @@ impl Script for Delete {
             ("DELETE FROM outbox WHERE id IN (SELECT id FROM events WHERE conversation_id = ?1)", params![id]),
             ("DELETE FROM outbox WHERE id IN (SELECT id FROM messages WHERE conversation_id = ?1)", params![id]),
             ("DELETE FROM events WHERE conversation_id = ?1", params![id]),
-            ("DELETE FROM entity_tags WHERE kind = 'm' AND entity_id IN (SELECT id FROM messages WHERE conversation_id = ?1)", params![id]),
-            ("DELETE FROM entity_tags WHERE entity_id IN (SELECT id FROM scheduled_messages WHERE conversation_id = ?1)", params![id]),
+            (
+                "DELETE FROM entity_tags WHERE kind = 'm' AND entity_id IN (SELECT id FROM messages WHERE conversation_id = ?1)",
+                params![id],
+            ),
+            (
+                "DELETE FROM entity_tags WHERE entity_id IN (SELECT id FROM scheduled_messages WHERE conversation_id = ?1)",
+                params![id],
+            ),
             ("DELETE FROM messages WHERE conversation_id = ?1", params![id]),
             ("DELETE FROM scheduled_messages WHERE conversation_id = ?1", params![id]),
             ("DELETE FROM participants WHERE conversation_id = ?1", params![id]),

@@ -33,7 +33,11 @@ impl StateDefinition {
             .map(|e| serde_json::json!({ "path": e.instance_path().to_string(), "message": e.to_string() }))
             .collect();
         let Some(first) = problems.first() else { return Ok(()) };
-        let text = format!("the payload does not satisfy the state's schema: {} at \"{}\"", first["message"].as_str().unwrap_or(""), first["path"].as_str().unwrap_or(""));
+        let text = format!(
+            "the payload does not satisfy the state's schema: {} at \"{}\"",
+            first["message"].as_str().unwrap_or(""),
+            first["path"].as_str().unwrap_or("")
+        );
         Err(Refusal::new(ErrorKind::InvalidDataFormat, text).with_metadata(serde_json::json!({ "errors": problems })))
     }
 }
@@ -113,7 +117,12 @@ impl Store {
         let states = self.state_definitions(&key.who.bot).await?;
         let Some(definition) = states.get(&key.name) else { return Ok(Defined::default()) };
         if definition.kind != key.kind.name() {
-            let text = format!("the state \"{}\" is defined for type \"{}\", not \"{}\"", key.name, definition.kind, key.kind.name());
+            let text = format!(
+                "the state \"{}\" is defined for type \"{}\", not \"{}\"",
+                key.name,
+                definition.kind,
+                key.kind.name()
+            );
             return Err(Refusal::invalid_payload(text).into());
         }
         Ok(Defined { expiry: definition.expiry, check: Some(definition.clone()) })
@@ -126,7 +135,11 @@ impl Store {
             return Ok(states.clone());
         }
         let states = Arc::new(self.read(&Load(bot.clone())).await?);
-        self.definitions.0.write().unwrap_or_else(PoisonError::into_inner).insert(bot.clone(), (states.clone(), Instant::now()));
+        self.definitions
+            .0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(bot.clone(), (states.clone(), Instant::now()));
         Ok(states)
     }
 }

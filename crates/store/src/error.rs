@@ -38,7 +38,9 @@ impl From<tokio_postgres::Error> for Error {
     fn from(error: tokio_postgres::Error) -> Self {
         use tokio_postgres::error::SqlState;
         match error.code() {
-            Some(code) if [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED].contains(code) => Error::Again,
+            Some(code) if [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED].contains(code) => {
+                Error::Again
+            }
             _ => Error::Database(match error.as_db_error() {
                 Some(db) => format!("{}: {}", db.code().code(), db.message()),
                 None => error.to_string(),

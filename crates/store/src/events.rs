@@ -117,10 +117,26 @@ impl Script for Create {
 }
 
 /// Writes an event for the bot, and its delivery unless it is for later.
-pub(crate) async fn insert(tx: &mut Tx<'_>, who: &Identity, event: &Event, workflow: Option<&str>, due: Option<Timestamp>) -> Result<()> {
+pub(crate) async fn insert(
+    tx: &mut Tx<'_>,
+    who: &Identity,
+    event: &Event,
+    workflow: Option<&str>,
+    due: Option<Timestamp>,
+) -> Result<()> {
     let row = params![
-        &who.bot, &event.id, who.view.owner(), &event.kind, &event.payload, event.status.name(), event.conversation_id.as_ref(),
-        event.user_id.as_ref(), event.message_id.as_ref(), workflow, due, event.created_at
+        &who.bot,
+        &event.id,
+        who.view.owner(),
+        &event.kind,
+        &event.payload,
+        event.status.name(),
+        event.conversation_id.as_ref(),
+        event.user_id.as_ref(),
+        event.message_id.as_ref(),
+        workflow,
+        due,
+        event.created_at
     ];
     match due {
         Some(due) => {
@@ -129,7 +145,11 @@ pub(crate) async fn insert(tx: &mut Tx<'_>, who: &Identity, event: &Event, workf
         }
         None => {
             let lane = event.conversation_id.as_deref().unwrap_or(event.id.as_str());
-            tx.execute_all(&[(INSERT, row), (OUTBOX, params![&event.id, &who.bot, "", "event", lane, event.created_at])]).await?;
+            tx.execute_all(&[
+                (INSERT, row),
+                (OUTBOX, params![&event.id, &who.bot, "", "event", lane, event.created_at]),
+            ])
+            .await?;
             tx.touches().outbox();
         }
     }
@@ -169,10 +189,12 @@ struct MessageCreated<'m> {
 /// Fills in the payloads kept by reference: three queries, however many events.
 async fn render(tx: &mut Tx<'_>, who: &Identity, events: Vec<(Event, bool)>) -> Result<Vec<Event>> {
     let wanted = |pick: fn(&Event) -> &Option<String>| -> Vec<String> {
-        let ids: BTreeSet<&String> = events.iter().filter(|(_, refers)| *refers).filter_map(|(event, _)| pick(event).as_ref()).collect();
+        let ids: BTreeSet<&String> =
+            events.iter().filter(|(_, refers)| *refers).filter_map(|(event, _)| pick(event).as_ref()).collect();
         ids.into_iter().cloned().collect()
     };
-    let (message_ids, user_ids, conversation_ids) = (wanted(|e| &e.message_id), wanted(|e| &e.user_id), wanted(|e| &e.conversation_id));
+    let (message_ids, user_ids, conversation_ids) =
+        (wanted(|e| &e.message_id), wanted(|e| &e.user_id), wanted(|e| &e.conversation_id));
     let messages: HashMap<String, Message> =
         messages::by_ids(tx, &message_ids).await?.into_iter().map(|m| (m.id.as_str().to_owned(), m)).collect();
     let users: HashMap<String, User> = by_ids(tx, "users", &format!("e.id, {}", users::COLUMNS), &user_ids, |row| {
@@ -204,7 +226,13 @@ async fn render(tx: &mut Tx<'_>, who: &Identity, events: Vec<(Event, bool)>) -> 
         .collect())
 }
 
-async fn by_ids<T>(tx: &mut Tx<'_>, table: &str, columns: &str, ids: &[String], read: impl Fn(&mut Row) -> Result<T>) -> Result<Vec<T>> {
+async fn by_ids<T>(
+    tx: &mut Tx<'_>,
+    table: &str,
+    columns: &str,
+    ids: &[String],
+    read: impl Fn(&mut Row) -> Result<T>,
+) -> Result<Vec<T>> {
     let mut found = Vec::with_capacity(ids.len());
     for chunk in ids.chunks(200) {
         let names: Vec<String> = (1..=chunk.len()).map(|n| format!("?{n}")).collect();
@@ -310,7 +338,11 @@ impl Script for Cancel {
         }
         query.text.push_str(" RETURNING id");
         if query.run(tx).await?.is_empty() {
-            return Err(Refusal::new(ErrorKind::ResourceNotFound, format!("No scheduled event found with id \"{}\"", self.id)).into());
+            return Err(Refusal::new(
+                ErrorKind::ResourceNotFound,
+                format!("No scheduled event found with id \"{}\"", self.id),
+            )
+            .into());
         }
         Ok(())
     }
@@ -334,10 +366,20 @@ pub(crate) async fn release_due(tx: &mut Tx<'_>, limit: i64) -> Result<usize> {
     let mut params: Vec<Param<'_>> = Vec::with_capacity(due.len() * 8);
     for (bot, id, conversation) in &due {
         let lane = conversation.as_deref().unwrap_or(id.as_str());
-        params.extend([id.into(), bot.into(), "".into(), "event".into(), lane.into(), now.into(), 0i64.into(), now.into()]);
+        params.extend([
+            id.into(),
+            bot.into(),
+            "".into(),
+            "event".into(),
+            lane.into(),
+            now.into(),
+            0i64.into(),
+            now.into(),
+        ]);
     }
     if !due.is_empty() {
-        tx.insert_many("INSERT INTO outbox (id, bot_id, target, kind, lane, at, attempts, due_at)", 8, &params, "").await?;
+        tx.insert_many("INSERT INTO outbox (id, bot_id, target, kind, lane, at, attempts, due_at)", 8, &params, "")
+            .await?;
         tx.touches().outbox();
     }
     Ok(due.len())
@@ -351,10 +393,26 @@ pub(crate) async fn insert_pending(tx: &mut Tx<'_>, kind: &str, about: &[Pending
     for (id, event) in ids.iter().zip(about) {
         let lane = event.conversation.as_deref().unwrap_or(id.as_str());
         events.extend([
-            (&event.bot).into(), id.into(), "".into(), kind.into(), (&event.payload).into(), "pending".into(),
-            event.conversation.as_ref().into(), event.user.as_ref().into(), now.into(),
+            (&event.bot).into(),
+            id.into(),
+            "".into(),
+            kind.into(),
+            (&event.payload).into(),
+            "pending".into(),
+            event.conversation.as_ref().into(),
+            event.user.as_ref().into(),
+            now.into(),
         ]);
-        outbox.extend([id.into(), (&event.bot).into(), "".into(), "event".into(), lane.into(), now.into(), 0i64.into(), now.into()]);
+        outbox.extend([
+            id.into(),
+            (&event.bot).into(),
+            "".into(),
+            "event".into(),
+            lane.into(),
+            now.into(),
+            0i64.into(),
+            now.into(),
+        ]);
     }
     if !about.is_empty() {
         tx.insert_many(
@@ -364,7 +422,8 @@ pub(crate) async fn insert_pending(tx: &mut Tx<'_>, kind: &str, about: &[Pending
             "",
         )
         .await?;
-        tx.insert_many("INSERT INTO outbox (id, bot_id, target, kind, lane, at, attempts, due_at)", 8, &outbox, "").await?;
+        tx.insert_many("INSERT INTO outbox (id, bot_id, target, kind, lane, at, attempts, due_at)", 8, &outbox, "")
+            .await?;
         tx.touches().outbox();
     }
     Ok(())

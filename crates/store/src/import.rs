@@ -58,7 +58,8 @@ impl ImportRecords {
             if user.id.as_str() != who.bot.as_str() {
                 users::put(tx, who, &conversation.integration, user).await?;
             }
-            let known = users::find(tx, who, user.id.as_str(), false).await?.ok_or_else(|| taken("user", user.id.as_str()))?;
+            let known =
+                users::find(tx, who, user.id.as_str(), false).await?.ok_or_else(|| taken("user", user.id.as_str()))?;
             participants::enter(tx, who, conversation, &known.user, true).await?;
         }
         Ok(new)
@@ -68,12 +69,18 @@ impl ImportRecords {
         let who = &self.who;
         let id = message.conversation_id.as_str();
         let sql = "SELECT last_seq, updated_at FROM conversations WHERE id = ?1 AND bot_id = ?2 {for_update}";
-        let mut row = tx.query_opt(sql, params![id, &who.bot]).await?.ok_or_else(|| Refusal::reference_not_found("conversation", id))?;
+        let mut row = tx
+            .query_opt(sql, params![id, &who.bot])
+            .await?
+            .ok_or_else(|| Refusal::reference_not_found("conversation", id))?;
         let seq = row.int()? + 1;
         messages::record(tx, who, &message.conversation_id, seq, message).await
     }
 }
 
 fn taken(what: &str, id: &str) -> Refusal {
-    Refusal::new(duologue_model::ErrorKind::AlreadyExists, format!("the {what} id \"{id}\" is taken by another bot of this server"))
+    Refusal::new(
+        duologue_model::ErrorKind::AlreadyExists,
+        format!("the {what} id \"{id}\" is taken by another bot of this server"),
+    )
 }

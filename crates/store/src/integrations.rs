@@ -90,7 +90,11 @@ impl Head {
     }
 
     fn asset_url(&self, public_url: &str, present: bool, asset: Asset) -> String {
-        if present { format!("{public_url}/v1/assets/integrations/{}/{}", self.id, asset.name()) } else { String::new() }
+        if present {
+            format!("{public_url}/v1/assets/integrations/{}/{}", self.id, asset.name())
+        } else {
+            String::new()
+        }
     }
 
     /// Whether bots of this workspace may have it installed.
@@ -99,7 +103,8 @@ impl Head {
     }
 }
 
-pub(crate) const HEAD_COLUMNS: &str = "g.id, g.workspace_id, g.name, g.version, g.dev, g.visibility, g.created_at, g.updated_at, g.body";
+pub(crate) const HEAD_COLUMNS: &str =
+    "g.id, g.workspace_id, g.name, g.version, g.dev, g.visibility, g.created_at, g.updated_at, g.body";
 
 fn damaged(id: &str) -> impl Fn(serde_json::Error) -> Error + '_ {
     move |error| Error::Corrupt(format!("integration {id}: {error}"))
@@ -165,8 +170,7 @@ struct Stored {
     secrets: BTreeMap<String, String>,
 }
 
-const COLUMNS: &str =
-    "g.id, g.workspace_id, g.name, g.version, g.dev, g.visibility, g.created_at, g.updated_at, g.body, g.url, g.signing_secret, g.secrets";
+const COLUMNS: &str = "g.id, g.workspace_id, g.name, g.version, g.dev, g.visibility, g.created_at, g.updated_at, g.body, g.url, g.signing_secret, g.secrets";
 
 /// Reads [`COLUMNS`].
 fn stored(row: &mut Row) -> Result<Stored> {
@@ -208,9 +212,16 @@ async fn named(tx: &mut Tx<'_>, inside: &Inside, id: &str, lock: bool) -> Result
 
 /// The version that `version` means among those of this name that `condition` admits.
 async fn by_name(tx: &mut Tx<'_>, condition: &str, value: &str, name: &str, version: &str) -> Result<Stored> {
-    let missing = || Refusal::new(ErrorKind::ResourceNotFound, format!("No integration found with name \"{name}\" and version \"{version}\""));
+    let missing = || {
+        Refusal::new(
+            ErrorKind::ResourceNotFound,
+            format!("No integration found with name \"{name}\" and version \"{version}\""),
+        )
+    };
     let wanted = Wanted::parse(version).ok_or_else(missing)?;
-    let sql = format!("SELECT g.version, g.id FROM integrations g WHERE g.name = ?1 AND g.dev = 0 AND {condition} ORDER BY g.created_at, g.id");
+    let sql = format!(
+        "SELECT g.version, g.id FROM integrations g WHERE g.name = ?1 AND g.dev = 0 AND {condition} ORDER BY g.created_at, g.id"
+    );
     let rows = tx.query(&sql, params![name, value]).await?;
     let (mut versions, mut ids) = (Vec::new(), Vec::new());
     for mut row in rows {
@@ -347,7 +358,11 @@ impl Script for Create {
         let inside = self.actor.enter(tx, Role::Developer).await?;
         let (name, version) = self.identity(tx, &inside).await?;
         let (now, dev) = (tx.now(), self.new.dev.unwrap_or(false));
-        let id = if dev { tx.ids().id::<DevIntegration>(now).to_string() } else { IntegrationId::to_string(&tx.ids().id(now)) };
+        let id = if dev {
+            tx.ids().id::<DevIntegration>(now).to_string()
+        } else {
+            IntegrationId::to_string(&tx.ids().id(now))
+        };
         let earlier = self.earlier(tx, &inside, &name, &version, dev).await?;
         let mut made = Stored {
             head: Head {
@@ -407,7 +422,14 @@ impl Create {
         Ok((name, Version::parse(version).map_err(refuse)?))
     }
 
-    async fn earlier(&self, tx: &mut Tx<'_>, inside: &Inside, name: &str, version: &Version, dev: bool) -> Result<Earlier> {
+    async fn earlier(
+        &self,
+        tx: &mut Tx<'_>,
+        inside: &Inside,
+        name: &str,
+        version: &Version,
+        dev: bool,
+    ) -> Result<Earlier> {
         tx.lock(&format!("integration {} {name}", inside.workspace)).await?;
         let sql = "SELECT g.version, g.id FROM integrations g WHERE g.workspace_id = ?1 AND g.name = ?2 AND g.dev = 0";
         let mut versions: Vec<(Version, String)> = Vec::new();
@@ -560,7 +582,9 @@ impl Script for GetPublic {
                 let found = found.filter(|found| !found.head.dev && found.head.visibility != Visibility::Private);
                 found.ok_or_else(|| Refusal::not_found("public integration", id))?
             }
-            GetPublic::ByName(name, version) => by_name(tx, "g.visibility <> ?2", Visibility::Private.name(), name, version).await?,
+            GetPublic::ByName(name, version) => {
+                by_name(tx, "g.visibility <> ?2", Visibility::Private.name(), name, version).await?
+            }
         };
         let hub = (owner(tx, &stored.head.workspace_id).await?, usage(tx, &stored.head.id).await?);
         Ok(Integration { hub: Some(hub), ..stored.into() })
@@ -683,7 +707,8 @@ pub(crate) async fn delegate(tx: &mut Tx<'_>, who: &Identity, alias: &str, what:
     if tx.query_opt(sql, params![&who.bot, alias]).await?.is_none() {
         return Err(Refusal::reference_not_found("integration", alias).into());
     }
-    let text = format!("the integration \"{alias}\" can't be asked to {what}: this server does not run integrations yet");
+    let text =
+        format!("the integration \"{alias}\" can't be asked to {what}: this server does not run integrations yet");
     Err(Refusal::new(ErrorKind::Runtime, text).into())
 }
 
@@ -733,13 +758,25 @@ impl Store {
     }
 
     /// updateIntegration. With `may_break`, removals that bots may feel are let through.
-    pub async fn update_integration(&self, actor: Actor, id: String, change: Change, may_break: bool) -> Result<Integration> {
+    pub async fn update_integration(
+        &self,
+        actor: Actor,
+        id: String,
+        change: Change,
+        may_break: bool,
+    ) -> Result<Integration> {
         change.check()?;
         self.write_rights(Update { actor, id, change, may_break, dry: false }).await
     }
 
     /// validateIntegrationUpdate: refuses what [`Store::update_integration`] would refuse.
-    pub async fn validate_integration_update(&self, actor: Actor, id: String, change: Change, may_break: bool) -> Result<()> {
+    pub async fn validate_integration_update(
+        &self,
+        actor: Actor,
+        id: String,
+        change: Change,
+        may_break: bool,
+    ) -> Result<()> {
         change.check()?;
         self.write(Update { actor, id, change, may_break, dry: true }).await.map(|_| ())
     }
@@ -791,5 +828,25 @@ mod tests {
         for bad in ["", "Slack", "a/b/c", "/a", "a/", "a b", "a.b"] {
             assert!(check_name(bad).is_err(), "{bad}");
         }
+    }
+}
+
+struct HasInstance {
+    bot: duologue_model::id::BotId,
+    alias: String,
+}
+
+impl Script for HasInstance {
+    type Out = bool;
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool> {
+        let sql = "SELECT alias FROM instances WHERE bot_id = ?1 AND alias = ?2";
+        Ok(tx.query_opt(sql, params![&self.bot, &self.alias]).await?.is_some())
+    }
+}
+
+impl Store {
+    /// Whether an integration is installed in the bot under this alias.
+    pub async fn has_instance(&self, bot: duologue_model::id::BotId, alias: String) -> Result<bool> {
+        self.read(&HasInstance { bot, alias }).await
     }
 }

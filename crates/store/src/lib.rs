@@ -213,7 +213,8 @@ impl Store {
 
 fn lock_folder(database: &Path) -> Result<std::fs::File> {
     if let Some(folder) = database.parent() {
-        std::fs::create_dir_all(folder).map_err(|e| Error::Setup(format!("can't create the data folder {}: {e}", folder.display())))?;
+        std::fs::create_dir_all(folder)
+            .map_err(|e| Error::Setup(format!("can't create the data folder {}: {e}", folder.display())))?;
     }
     let path = database.with_extension("lock");
     let file = std::fs::OpenOptions::new()

@@ -148,7 +148,8 @@ pub fn verify(database: &Path) -> Result<Report> {
 }
 
 fn tables(conn: &Connection) -> Result<Vec<(String, i64)>> {
-    let mut list = conn.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name")?;
+    let mut list =
+        conn.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name")?;
     let names = list.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
     names
         .into_iter()

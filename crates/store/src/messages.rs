@@ -158,8 +158,18 @@ async fn write(tx: &mut Tx<'_>, who: &Identity, place: &Place, message: &Message
     let origin = message.origin.map(|_| "synthetic");
     let updated_at = place.at.max(place.updated_at.plus_millis(1));
     let insert = params![
-        &message.conversation_id, message.created_at, &message.id, &who.bot, place.seq, &message.kind, &message.payload,
-        message.direction.name(), &message.user_id, origin, &tags, message.updated_at
+        &message.conversation_id,
+        message.created_at,
+        &message.id,
+        &who.bot,
+        place.seq,
+        &message.kind,
+        &message.payload,
+        message.direction.name(),
+        &message.user_id,
+        origin,
+        &tags,
+        message.updated_at
     ];
     let touch = params![&place.id, place.at, updated_at];
     const INSERT: &str = "INSERT INTO messages (conversation_id, created_at, id, bot_id, seq, type, payload, direction, user_id, origin, tags, updated_at) \
@@ -173,7 +183,10 @@ async fn write(tx: &mut Tx<'_>, who: &Identity, place: &Place, message: &Message
             tx.execute_all(&[
                 (INSERT, insert),
                 (TOUCH, touch),
-                (EVENT, params![&who.bot, &event, who.view.owner(), &place.id, &message.user_id, &message.id, place.at]),
+                (
+                    EVENT,
+                    params![&who.bot, &event, who.view.owner(), &place.id, &message.user_id, &message.id, place.at],
+                ),
                 (events::OUTBOX, params![&event, &who.bot, "", "event", &place.id, place.at]),
             ])
             .await?;
@@ -191,9 +204,11 @@ async fn write(tx: &mut Tx<'_>, who: &Identity, place: &Place, message: &Message
         _ => tx.execute_all(&[(INSERT, insert), (TOUCH, touch)]).await?,
     }
     if !message.tags.is_empty() {
-        tag_index::update(tx, &who.bot, "m", message.id.as_str(), message.created_at, &Tags::default(), &message.tags).await?;
+        tag_index::update(tx, &who.bot, "m", message.id.as_str(), message.created_at, &Tags::default(), &message.tags)
+            .await?;
     }
-    moved(tx, &who.bot, "c", place.id.as_str(), place.updated_at.millis(), updated_at.millis(), place.scan_until).await?;
+    moved(tx, &who.bot, "c", place.id.as_str(), place.updated_at.millis(), updated_at.millis(), place.scan_until)
+        .await?;
     tx.touches().conversation(&place.id, place.at);
     Ok(())
 }
@@ -225,7 +240,8 @@ async fn schedule(tx: &mut Tx<'_>, who: &Identity, new: &NewMessage, due: Timest
         ],
     )
     .await?;
-    tag_index::update(tx, &who.bot, "m", message.id.as_str(), message.created_at, &Tags::default(), &message.tags).await?;
+    tag_index::update(tx, &who.bot, "m", message.id.as_str(), message.created_at, &Tags::default(), &message.tags)
+        .await?;
     tx.touches().due(due);
     Ok(seen_by(message, who))
 }
@@ -291,9 +307,9 @@ fn visible(query: &mut Query, who: &Identity) {
     query.and("e.bot_id =", &who.bot);
     if !who.is_bot() {
         let owner = query.bind(who.view.owner());
-        query
-            .text
-            .push_str(&format!(" AND EXISTS (SELECT 1 FROM conversations o WHERE o.id = e.conversation_id AND o.owner = {owner})"));
+        query.text.push_str(&format!(
+            " AND EXISTS (SELECT 1 FROM conversations o WHERE o.id = e.conversation_id AND o.owner = {owner})"
+        ));
     }
 }
 
@@ -374,7 +390,11 @@ impl Script for Update {
         }
         let tags = after.tags.text();
         if scheduled {
-            tx.execute("UPDATE scheduled_messages SET tags = ?2, payload = ?3 WHERE id = ?1", params![&self.id, &tags, &after.payload]).await?;
+            tx.execute(
+                "UPDATE scheduled_messages SET tags = ?2, payload = ?3 WHERE id = ?1",
+                params![&self.id, &tags, &after.payload],
+            )
+            .await?;
         } else {
             after.updated_at = conversations::feed(tx, &after.conversation_id, "message_updated", &self.id).await?;
             tx.execute(
@@ -445,9 +465,14 @@ impl Script for List {
     type Out = Page<Message>;
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Page<Message>> {
         // A conversation's own index drives, or else a tag's, or else the bot's.
-        let driving = if self.conversation.is_none() { self.tags.iter().position(|(_, value)| !value.is_empty()) } else { None };
+        let driving =
+            if self.conversation.is_none() { self.tags.iter().position(|(_, value)| !value.is_empty()) } else { None };
         let (pos, id) = if driving.is_some() { ("d.created_at", "d.entity_id") } else { ("e.created_at", "e.id") };
-        let from = if driving.is_some() { "entity_tags d CROSS JOIN messages e WHERE e.id = d.entity_id" } else { "messages e WHERE 1 = 1" };
+        let from = if driving.is_some() {
+            "entity_tags d CROSS JOIN messages e WHERE e.id = d.entity_id"
+        } else {
+            "messages e WHERE 1 = 1"
+        };
         let mut query = Query::new(&format!("SELECT {pos}, {id}, {COLUMNS} FROM {from}"));
         if let Some(conversation) = &self.conversation {
             // Seen as a whole or not at all: the rows themselves need no further check.
@@ -535,7 +560,13 @@ impl Import {
 }
 
 /// Writes a message of the past: it keeps its instant, is counted, and wakes nobody.
-pub(crate) async fn record(tx: &mut Tx<'_>, who: &Identity, conversation: &ConversationId, seq: i64, message: &Message) -> Result<bool> {
+pub(crate) async fn record(
+    tx: &mut Tx<'_>,
+    who: &Identity,
+    conversation: &ConversationId,
+    seq: i64,
+    message: &Message,
+) -> Result<bool> {
     let tags = message.tags.text();
     let written = tx
         .execute(
@@ -556,7 +587,8 @@ pub(crate) async fn record(tx: &mut Tx<'_>, who: &Identity, conversation: &Conve
         params![conversation, message.created_at],
     )
     .await?;
-    tag_index::update(tx, &who.bot, "m", message.id.as_str(), message.created_at, &Tags::default(), &message.tags).await?;
+    tag_index::update(tx, &who.bot, "m", message.id.as_str(), message.created_at, &Tags::default(), &message.tags)
+        .await?;
     Ok(true)
 }
 
@@ -702,7 +734,11 @@ impl Store {
     /// At most `limit` messages of a conversation that the caller has been shown to see, oldest
     /// first, after a position.
     pub async fn export_messages(
-        &self, who: Identity, conversation: ConversationId, after: Option<(Timestamp, MessageId)>, limit: usize,
+        &self,
+        who: Identity,
+        conversation: ConversationId,
+        after: Option<(Timestamp, MessageId)>,
+        limit: usize,
     ) -> Result<Vec<Message>> {
         self.read(&Export { who, conversation, after, limit }).await
     }

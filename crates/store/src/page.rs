@@ -82,7 +82,9 @@ impl Store {
 
     /// The cursor in a token made by [`Store::next_token`] with the same binding.
     pub fn cursor(&self, token: &str, binding: &[u8]) -> Result<Cursor, Refusal> {
-        let refuse = || Refusal::invalid_query("nextToken is not a token of this list with these filters; start again without it");
+        let refuse = || {
+            Refusal::invalid_query("nextToken is not a token of this list with these filters; start again without it")
+        };
         let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| refuse())?;
         let (content, seal) = bytes.split_at_checked(bytes.len().saturating_sub(16)).ok_or_else(refuse)?;
         if !crypto::verify(&self.key, &[b"cursor", binding, content], seal) || content.len() < 17 || content[0] != 1 {
@@ -139,7 +141,11 @@ impl Store {
             type Out = ();
             async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
                 let until = tx.now().plus_millis(LEASE_MILLIS);
-                tx.execute("UPDATE bots SET scan_until = ?2 WHERE id = ?1 AND scan_until < ?2", params![&self.0, until]).await?;
+                tx.execute(
+                    "UPDATE bots SET scan_until = ?2 WHERE id = ?1 AND scan_until < ?2",
+                    params![&self.0, until],
+                )
+                .await?;
                 Ok(())
             }
         }
@@ -149,7 +155,15 @@ impl Store {
 
 /// Remembers that `id` leaves position `from` for `to` in the order of last change, if somebody is
 /// scanning that order.
-pub(crate) async fn moved(tx: &mut Tx<'_>, bot: &BotId, kind: &str, id: &str, from: i64, to: i64, scan_until: i64) -> Result<()> {
+pub(crate) async fn moved(
+    tx: &mut Tx<'_>,
+    bot: &BotId,
+    kind: &str,
+    id: &str,
+    from: i64,
+    to: i64,
+    scan_until: i64,
+) -> Result<()> {
     if scan_until > tx.now().millis() && from != to {
         tx.execute(
             "INSERT INTO past_positions (bot_id, kind, pos, id, until) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
@@ -263,7 +277,9 @@ impl<L: Scan> Lister<L> {
             query.order("e.updated_at", "e.id", sort.ascending, limit);
             query.text.push_str(&format!(") a UNION ALL SELECT * FROM (SELECT p.pos AS pos, {columns} FROM past_positions p CROSS JOIN {} e WHERE e.id = p.id", L::TABLE));
             let (bot, kind) = (query.bind(list.who().bot.as_str()), query.bind(L::KIND));
-            query.text.push_str(&format!(" AND p.bot_id = {bot} AND p.kind = {kind} AND p.pos <= {at} AND p.until > {at}"));
+            query
+                .text
+                .push_str(&format!(" AND p.bot_id = {bot} AND p.kind = {kind} AND p.pos <= {at} AND p.until > {at}"));
             self.filters(query, &Drive::None);
             if let Some(user) = list.participant() {
                 query.takes_part(user);
@@ -429,7 +445,11 @@ impl Query {
 }
 
 /// The page in rows that start with their position and id, one more than asked if there are more.
-pub(crate) fn page<T>(mut rows: Vec<Row>, size: PageSize, mut item: impl FnMut(&mut Row) -> Result<T>) -> Result<Page<T>> {
+pub(crate) fn page<T>(
+    mut rows: Vec<Row>,
+    size: PageSize,
+    mut item: impl FnMut(&mut Row) -> Result<T>,
+) -> Result<Page<T>> {
     let more = rows.len() > size.get();
     rows.truncate(size.get());
     let mut page = Page { items: Vec::with_capacity(rows.len()), next: None };

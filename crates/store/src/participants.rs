@@ -19,15 +19,18 @@ pub(crate) fn acceptable(who: &Identity, conversation_owner: &str, user: &users:
     }
     Err(Refusal::new(
         ErrorKind::RelationConflict,
-        format!(
-            "the user belongs to integration \"{}\", the conversation to \"{conversation_owner}\"",
-            user.owner
-        ),
+        format!("the user belongs to integration \"{}\", the conversation to \"{conversation_owner}\"", user.owner),
     ))
 }
 
 /// Notes that a user takes part.
-pub(crate) async fn enter(tx: &mut Tx<'_>, who: &Identity, conversation: &Conversation, user: &User, active: bool) -> Result<()> {
+pub(crate) async fn enter(
+    tx: &mut Tx<'_>,
+    who: &Identity,
+    conversation: &Conversation,
+    user: &User,
+    active: bool,
+) -> Result<()> {
     let tail = if active {
         "ON CONFLICT (conversation_id, user_id) DO UPDATE SET active = 1"
     } else {
@@ -37,7 +40,8 @@ pub(crate) async fn enter(tx: &mut Tx<'_>, who: &Identity, conversation: &Conver
         "INSERT INTO participants (conversation_id, user_id, bot_id, active, conversation_created_at, user_created_at) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6) {tail}"
     );
-    tx.execute(&sql, params![&conversation.id, &user.id, &who.bot, active, conversation.created_at, user.created_at]).await?;
+    tx.execute(&sql, params![&conversation.id, &user.id, &who.bot, active, conversation.created_at, user.created_at])
+        .await?;
     Ok(())
 }
 
@@ -156,7 +160,12 @@ impl Store {
     }
 
     /// listParticipants.
-    pub async fn list_participants(&self, who: Identity, conversation: String, page: PageRequest) -> Result<Page<User>> {
+    pub async fn list_participants(
+        &self,
+        who: Identity,
+        conversation: String,
+        page: PageRequest,
+    ) -> Result<Page<User>> {
         self.read(&List { who, conversation, page }).await
     }
 }

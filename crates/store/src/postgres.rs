@@ -27,7 +27,8 @@ const ATTEMPTS: usize = 8;
 
 const BEGIN: &str = "BEGIN";
 const INSTANT: &str = "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT FROM (SELECT pg_advisory_xact_lock_shared($1)) AS held";
-const INSTANT_ALONE: &str = "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT FROM (SELECT pg_advisory_xact_lock($1)) AS held";
+const INSTANT_ALONE: &str =
+    "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT FROM (SELECT pg_advisory_xact_lock($1)) AS held";
 
 /// A pool of connections to one database.
 pub(crate) struct Engine {
@@ -39,7 +40,8 @@ pub(crate) struct Engine {
 impl Engine {
     /// Connects and migrates.
     pub(crate) async fn open(url: &str, connections: usize, live: Arc<Live>, ids: Arc<Generator>) -> Result<Self> {
-        let mut config = Config::from_str(url).map_err(|e| Error::Setup(format!("the database URL is not usable: {e}")))?;
+        let mut config =
+            Config::from_str(url).map_err(|e| Error::Setup(format!("the database URL is not usable: {e}")))?;
         config.application_name("duologue");
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(Duration::from_secs(10));
@@ -63,7 +65,8 @@ impl Engine {
         let tx = client.transaction().await?;
         tx.execute("SELECT pg_advisory_xact_lock($1)", &[&MIGRATION]).await?;
         tx.batch_execute("CREATE TABLE IF NOT EXISTS duologue_schema (version BIGINT NOT NULL)").await?;
-        let version = tx.query_opt("SELECT version FROM duologue_schema", &[]).await?.map_or(0, |row| row.get::<_, i64>(0));
+        let version =
+            tx.query_opt("SELECT version FROM duologue_schema", &[]).await?.map_or(0, |row| row.get::<_, i64>(0));
         migrate::check(version)?;
         for (name, sql) in &migrate::MIGRATIONS[version as usize..] {
             tracing::debug!(migration = name, "migrating");
@@ -96,7 +99,8 @@ impl Engine {
     async fn attempt<S: Script>(&self, client: &Client, script: &S) -> Result<S::Out> {
         let guard = Rollback::new(client);
         let instant = client.prepare_cached(INSTANT).await?;
-        let (begun, now) = futures_util::future::join(client.batch_execute(BEGIN), client.query_one(&instant, &[&WRITERS])).await;
+        let (begun, now) =
+            futures_util::future::join(client.batch_execute(BEGIN), client.query_one(&instant, &[&WRITERS])).await;
         begun?;
         let now = Timestamp::from_millis(now?.try_get(0)?);
         let mut tx = Tx::new(Inner::Postgres(client), now, &self.ids);

@@ -18,7 +18,11 @@ impl Script for ServerKey {
     type Out = [u8; 32];
     async fn run(&self, tx: &mut Tx<'_>) -> Result<[u8; 32]> {
         let made = crypto::hex(&tx.ids().bytes::<32>());
-        tx.execute("INSERT INTO settings (key, value) VALUES (?1, ?2) ON CONFLICT DO NOTHING", params!["server_key", &made]).await?;
+        tx.execute(
+            "INSERT INTO settings (key, value) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+            params!["server_key", &made],
+        )
+        .await?;
         let row = tx.query_opt("SELECT value FROM settings WHERE key = ?1", params!["server_key"]).await?;
         let text = row.map_or(Ok(made), |mut row| row.text())?;
         Ok(crypto::sha256(text.as_bytes()))

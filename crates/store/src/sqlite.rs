@@ -137,16 +137,27 @@ impl Engine {
         conn.wal_hook(Some(|_: &mut rusqlite::hooks::Wal, pages| {
             LOG_PAGES.set(pages);
             Ok(())
-        }));
+        }))?;
         let clock = Arc::new(Clock(AtomicI64::new(0)));
         let (sender, queue) = mpsc::channel(QUEUE);
         let checkpoints = Checkpoints::default();
         let (nudge, nudged) = std_mpsc::sync_channel(1);
         let checkpointer = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
-            std::thread::Builder::new().name(name.into()).spawn(work).map_err(|e| Error::Setup(format!("can't start a thread: {e}")))
+            std::thread::Builder::new()
+                .name(name.into())
+                .spawn(work)
+                .map_err(|e| Error::Setup(format!("can't start a thread: {e}")))
         };
-        let writer = Writer { conn, queue, clock: clock.clone(), ids: ids.clone(), live, nudge, checkpoints: checkpoints.clone() };
+        let writer = Writer {
+            conn,
+            queue,
+            clock: clock.clone(),
+            ids: ids.clone(),
+            live,
+            nudge,
+            checkpoints: checkpoints.clone(),
+        };
         let threads = vec![
             spawn("store-writer", Box::new(move || writer.run()))?,
             spawn("store-checkpoint", Box::new(move || checkpoints.run(&checkpointer, &nudged)))?,
@@ -173,7 +184,9 @@ impl Engine {
         let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
         migrate::check(version)?;
         if version < migrate::VERSION {
-            return Err(Error::Setup("the database is of an older release; start this release's server on it once".into()));
+            return Err(Error::Setup(
+                "the database is of an older release; start this release's server on it once".into(),
+            ));
         }
         Ok(Engine {
             path: path.to_owned(),

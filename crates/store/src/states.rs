@@ -3,10 +3,7 @@
 //! A row's key is its bot, type, scope, owner and name. An expired row counts as missing from the
 //! instant it expires; the timers remove it and tell the bot.
 
-use duologue_model::{
-    Error as Refusal, ErrorKind, Identity, Json, State, StateType, Timestamp, View,
-    id::BotId,
-};
+use duologue_model::{Error as Refusal, ErrorKind, Identity, Json, State, StateType, Timestamp, View, id::BotId};
 
 use crate::{
     Error, Result, Store, conversations,
@@ -82,7 +79,9 @@ impl Key {
     async fn scope(&self, tx: &mut Tx<'_>) -> Result<String> {
         let (who, id) = (&self.who, &self.scope);
         if !who.is_bot() && !matches!(self.kind, StateType::Conversation | StateType::User | StateType::Integration) {
-            return Err(Refusal::forbidden(format!("an integration has no states of type \"{}\"", self.kind.name())).into());
+            return Err(
+                Refusal::forbidden(format!("an integration has no states of type \"{}\"", self.kind.name())).into()
+            );
         }
         let exists = match self.kind {
             StateType::Conversation => conversations::find(tx, who, id, false).await?.is_some(),
@@ -117,12 +116,19 @@ impl Key {
         let sql = format!(
             "SELECT {COLUMNS} FROM states e WHERE e.bot_id = ?1 AND e.type = ?2 AND e.scope_id = ?3 AND e.owner = ?4 AND e.name = ?5{lock}"
         );
-        let row = tx.query_opt(&sql, params![&self.who.bot, self.kind.name(), scope, self.who.view.owner(), &self.name]).await?;
+        let row = tx
+            .query_opt(&sql, params![&self.who.bot, self.kind.name(), scope, self.who.view.owner(), &self.name])
+            .await?;
         row.map(|mut row| stored(&self.who.bot, &mut row)).transpose()
     }
 
     fn missing(&self) -> Error {
-        let text = format!("No State found with type \"{}\", id \"{}\" and name \"{}\"", self.kind.name(), self.scope, self.name);
+        let text = format!(
+            "No State found with type \"{}\", id \"{}\" and name \"{}\"",
+            self.kind.name(),
+            self.scope,
+            self.name
+        );
         Error::Refused(Refusal::new(ErrorKind::ResourceNotFound, text))
     }
 }
@@ -201,7 +207,8 @@ fn fresh(tx: &Tx<'_>, key: &Key, scope: &str, payload: &Json, expiry: Option<i64
 /// The live row under this key, for writing. An expired one is removed on the way.
 async fn live(tx: &mut Tx<'_>, key: &Key, scope: &str) -> Result<Option<State>> {
     // Two writers of a row that isn't there yet must not both create it.
-    tx.lock(&format!("state:{}:{}:{scope}:{}:{}", key.who.bot, key.kind.name(), key.who.view.owner(), key.name)).await?;
+    tx.lock(&format!("state:{}:{}:{scope}:{}:{}", key.who.bot, key.kind.name(), key.who.view.owner(), key.name))
+        .await?;
     match key.find(tx, scope, true).await? {
         Some(state) if is_live(&state, tx.now()) => Ok(Some(state)),
         Some(expired) => expire(tx, key, expired, scope).await.map(|()| None),
@@ -304,7 +311,8 @@ impl Script for Patch {
         let key = &self.key;
         let scope = key.scope(tx).await?;
         let mut state = live(tx, key, &scope).await?.ok_or_else(|| key.missing())?;
-        let mut payload: serde_json::Map<String, serde_json::Value> = serde_json::from_str(state.payload.text()).unwrap_or_default();
+        let mut payload: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(state.payload.text()).unwrap_or_default();
         payload.extend(self.payload.clone());
         let payload = serde_json::Value::Object(payload);
         if let Some(check) = &self.check {

@@ -1,11 +1,7 @@
 //! The index of tags, and what is found by it: matches for get-or-create, and the values of a tag
 //! (`spec/cloud/runtime.md` § 9).
 
-use duologue_model::{
-    Error as Refusal, Identity, Tags, Timestamp, View,
-    id::BotId,
-    tags::TagPatch,
-};
+use duologue_model::{Error as Refusal, Identity, Tags, Timestamp, View, id::BotId, tags::TagPatch};
 
 use crate::{
     Result, Store,
@@ -16,7 +12,15 @@ use crate::{
 };
 
 /// Brings the index from `old` to `new`.
-pub(crate) async fn update(tx: &mut Tx<'_>, bot: &BotId, kind: &str, id: &str, created_at: Timestamp, old: &Tags, new: &Tags) -> Result<()> {
+pub(crate) async fn update(
+    tx: &mut Tx<'_>,
+    bot: &BotId,
+    kind: &str,
+    id: &str,
+    created_at: Timestamp,
+    old: &Tags,
+    new: &Tags,
+) -> Result<()> {
     for (key, value) in &old.0 {
         if new.0.get(key) != Some(value) {
             tx.execute(
@@ -73,7 +77,8 @@ impl Discriminator {
     /// Names what is compared, for locks.
     fn fingerprint(&self, view: &View) -> String {
         let mut text = String::new();
-        let names: Vec<&String> = if self.by.is_empty() { self.tags.keys().collect() } else { self.by.iter().collect() };
+        let names: Vec<&String> =
+            if self.by.is_empty() { self.tags.keys().collect() } else { self.by.iter().collect() };
         let mut pairs: Vec<(String, &str)> = names
             .into_iter()
             .map(|name| (view.stored_key(name), self.tags.get(name).and_then(|value| value.as_deref()).unwrap_or("")))
@@ -97,7 +102,14 @@ impl Discriminator {
     /// The matching entities of `table`, oldest first, at most `limit`. Selects `columns` of `e`
     /// after the entity's tags.
     pub(crate) async fn matches(
-        &self, tx: &mut Tx<'_>, who: &Identity, table: &str, kind: &str, columns: &str, extra: impl Fn(&mut Query), limit: usize,
+        &self,
+        tx: &mut Tx<'_>,
+        who: &Identity,
+        table: &str,
+        kind: &str,
+        columns: &str,
+        extra: impl Fn(&mut Query),
+        limit: usize,
     ) -> Result<Vec<Row>> {
         let wanted = Tags::create(&self.tags, &who.view)?;
         let compared: Vec<(String, String)> = if self.by.is_empty() {
@@ -223,7 +235,13 @@ impl Script for Values {
 
 impl Store {
     /// The distinct values of a tag, ascending.
-    pub async fn list_tag_values(&self, who: Identity, kind: Tagged, key: String, page: PageRequest) -> Result<Page<String>> {
+    pub async fn list_tag_values(
+        &self,
+        who: Identity,
+        kind: Tagged,
+        key: String,
+        page: PageRequest,
+    ) -> Result<Page<String>> {
         if !who.is_bot() {
             return Err(Refusal::forbidden("tag values are for the bot only, not for integrations").into());
         }

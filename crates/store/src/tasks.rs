@@ -216,7 +216,11 @@ impl Script for Delete {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
         named(tx, &self.who, &self.id).await?;
         tx.execute("DELETE FROM tasks WHERE id = ?1", params![&self.id]).await?;
-        tx.execute("DELETE FROM states WHERE bot_id = ?1 AND type = 'task' AND scope_id = ?2", params![&self.who.bot, &self.id]).await?;
+        tx.execute(
+            "DELETE FROM states WHERE bot_id = ?1 AND type = 'task' AND scope_id = ?2",
+            params![&self.who.bot, &self.id],
+        )
+        .await?;
         tag_index::forget(tx, &self.id).await
     }
 }

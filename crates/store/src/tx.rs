@@ -204,6 +204,8 @@ fn borrowed<'p>(params: &'p [Param<'_>]) -> Vec<&'p (dyn tokio_postgres::types::
 pub(crate) fn run_ready<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(result) => result,
-        Poll::Pending => Err(Error::Database("a transaction script waited for something outside its transaction".into())),
+        Poll::Pending => {
+            Err(Error::Database("a transaction script waited for something outside its transaction".into()))
+        }
     }
 }

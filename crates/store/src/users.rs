@@ -78,7 +78,8 @@ pub struct NewUser {
 }
 
 fn attributes(given: &BTreeMap<String, Option<String>>, old: Option<&Json>) -> Option<Json> {
-    let mut all: BTreeMap<String, String> = old.map(|old| serde_json::from_str(old.text()).unwrap_or_default()).unwrap_or_default();
+    let mut all: BTreeMap<String, String> =
+        old.map(|old| serde_json::from_str(old.text()).unwrap_or_default()).unwrap_or_default();
     for (key, value) in given {
         match value {
             Some(value) => all.insert(key.clone(), value.clone()),
@@ -261,7 +262,8 @@ impl Script for Update {
                 ],
             )
             .await?;
-            tag_index::update(tx, &self.who.bot, "u", user.id.as_str(), user.created_at, &before.tags, &user.tags).await?;
+            tag_index::update(tx, &self.who.bot, "u", user.id.as_str(), user.created_at, &before.tags, &user.tags)
+                .await?;
             let scan = crate::bots::scan_until(tx, &self.who.bot).await?;
             moved(tx, &self.who.bot, "u", &self.id, before.updated_at.millis(), user.updated_at.millis(), scan).await?;
         }
@@ -282,7 +284,9 @@ impl Script for Delete {
     type Out = ();
     async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
         if self.id == self.who.bot.as_str() {
-            return Err(Refusal::new(ErrorKind::ReferenceConstraint, "the bot's own user goes only with the bot").into());
+            return Err(
+                Refusal::new(ErrorKind::ReferenceConstraint, "the bot's own user goes only with the bot").into()
+            );
         }
         find(tx, &self.who, &self.id, true).await?.ok_or_else(|| Refusal::not_found("user", &self.id))?;
         let id = &self.id;
@@ -290,7 +294,10 @@ impl Script for Delete {
             ("DELETE FROM users WHERE id = ?1", params![id]),
             ("DELETE FROM participants WHERE user_id = ?1", params![id]),
             ("DELETE FROM states WHERE bot_id = ?1 AND type = 'user' AND scope_id = ?2", params![&self.who.bot, id]),
-            ("DELETE FROM outbox WHERE id IN (SELECT id FROM events WHERE user_id = ?1 AND status = 'scheduled')", params![id]),
+            (
+                "DELETE FROM outbox WHERE id IN (SELECT id FROM events WHERE user_id = ?1 AND status = 'scheduled')",
+                params![id],
+            ),
             ("DELETE FROM events WHERE user_id = ?1 AND status = 'scheduled'", params![id]),
             ("DELETE FROM past_positions WHERE bot_id = ?1 AND kind = 'u' AND id = ?2", params![&self.who.bot, id]),
         ])
@@ -384,7 +391,8 @@ impl Script for ListOfConversation {
         for (key, value) in &list.tags {
             query.tagged("u", list.who.bot.as_str(), key, value);
         }
-        list.range.apply(&mut query, if list.range_field == SortField::UpdatedAt { "e.updated_at" } else { "e.created_at" });
+        list.range
+            .apply(&mut query, if list.range_field == SortField::UpdatedAt { "e.updated_at" } else { "e.created_at" });
         query.after(list.page.after.as_ref(), "d.user_created_at", "d.user_id", list.sort.ascending);
         query.order("d.user_created_at", "d.user_id", list.sort.ascending, list.page.size.get() + 1);
         let rows = query.run(tx).await?;

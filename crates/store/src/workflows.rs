@@ -1,8 +1,7 @@
 //! Workflows (`spec/cloud/runtime.md` § 12): their rows and the rules of their status.
 
 use duologue_model::{
-    Error as Refusal, Event, EventStatus, Identity, Json, Tags, Timestamp, Workflow, WorkflowStatus,
-    tags::TagPatch,
+    Error as Refusal, Event, EventStatus, Identity, Json, Tags, Timestamp, Workflow, WorkflowStatus, tags::TagPatch,
 };
 
 use crate::{
@@ -62,9 +61,12 @@ pub(crate) async fn referenced(tx: &mut Tx<'_>, who: &Identity, id: &str) -> Res
 
 /// The event a workflow is acknowledged by must be the bot's and still open.
 async fn acknowledged(tx: &mut Tx<'_>, who: &Identity, event: Option<&str>, workflow: Option<&str>) -> Result<String> {
-    let event = event.ok_or_else(|| Refusal::invalid_payload("status \"in_progress\" needs eventId, the id of the event being handled"))?;
+    let event = event.ok_or_else(|| {
+        Refusal::invalid_payload("status \"in_progress\" needs eventId, the id of the event being handled")
+    })?;
     let sql = "SELECT status, workflow_id FROM events WHERE bot_id = ?1 AND id = ?2";
-    let refuse = || Refusal::invalid_payload(format!("eventId \"{event}\" is not the id of an event that is being handled"));
+    let refuse =
+        || Refusal::invalid_payload(format!("eventId \"{event}\" is not the id of an event that is being handled"));
     let mut row = tx.query_opt(sql, params![&who.bot, event]).await?.ok_or_else(refuse)?;
     let (status, of) = (row.text()?, row.opt_text()?);
     if status != "pending" || (workflow.is_some() && of.as_deref() != workflow) {
@@ -163,7 +165,13 @@ async fn current(tx: &mut Tx<'_>, workflow: &Workflow) -> Result<()> {
 }
 
 /// Tells the bot what became of a workflow (`bridge-protocol.md` § 3.5).
-async fn announce(tx: &mut Tx<'_>, who: &Identity, what: &str, workflow: &Workflow, child: Option<&Workflow>) -> Result<()> {
+async fn announce(
+    tx: &mut Tx<'_>,
+    who: &Identity,
+    what: &str,
+    workflow: &Workflow,
+    child: Option<&Workflow>,
+) -> Result<()> {
     #[derive(serde::Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Payload<'p> {
@@ -254,7 +262,9 @@ impl Script for GetOrCreate {
                     None => {}
                 }
             };
-            if let Some(mut row) = by.matches(tx, &self.who, "workflows", "w", COLUMNS, scope, 1).await?.into_iter().next() {
+            if let Some(mut row) =
+                by.matches(tx, &self.who, "workflows", "w", COLUMNS, scope, 1).await?.into_iter().next()
+            {
                 return Ok((stored(&mut row)?, false));
             }
         }
@@ -353,7 +363,11 @@ fn allowed(before: &Workflow, to: WorkflowStatus) -> Result<(), Refusal> {
     if ok {
         return Ok(());
     }
-    Err(Refusal::invalid_payload(format!("a workflow that is \"{}\" can't become \"{}\"", before.status.name(), to.name())))
+    Err(Refusal::invalid_payload(format!(
+        "a workflow that is \"{}\" can't become \"{}\"",
+        before.status.name(),
+        to.name()
+    )))
 }
 
 async fn save(tx: &mut Tx<'_>, who: &Identity, before: &Workflow, after: &Workflow, event: Option<&str>) -> Result<()> {
@@ -362,8 +376,16 @@ async fn save(tx: &mut Tx<'_>, who: &Identity, before: &Workflow, after: &Workfl
         "UPDATE workflows SET status = ?2, output = ?3, user_id = ?4, failure_reason = ?5, tags = ?6, timeout_at = ?7, \
          completed_at = ?8, updated_at = ?9, event_id = COALESCE(?10, event_id) WHERE id = ?1",
         params![
-            &after.id, after.status.name(), &after.output, after.user_id.as_ref(), after.failure_reason.as_ref(), &tags,
-            after.timeout_at, after.completed_at, after.updated_at, event
+            &after.id,
+            after.status.name(),
+            &after.output,
+            after.user_id.as_ref(),
+            after.failure_reason.as_ref(),
+            &tags,
+            after.timeout_at,
+            after.completed_at,
+            after.updated_at,
+            event
         ],
     )
     .await?;

@@ -50,7 +50,11 @@ impl Inside {
         if self.role >= least {
             return Ok(());
         }
-        let text = format!("this needs the role {} or a higher one in the workspace, yours is {}", least.name(), self.role.name());
+        let text = format!(
+            "this needs the role {} or a higher one in the workspace, yours is {}",
+            least.name(),
+            self.role.name()
+        );
         Err(Refusal::forbidden(text))
     }
 }
@@ -63,7 +67,9 @@ impl Actor {
             None => only_workspace(tx, &self.account).await?,
         };
         let role = role(tx, &workspace, &self.account).await?;
-        let role = role.ok_or_else(|| Refusal::forbidden("this account is no member of the workspace that x-workspace-id names"))?;
+        let role = role.ok_or_else(|| {
+            Refusal::forbidden("this account is no member of the workspace that x-workspace-id names")
+        })?;
         let inside = Inside { workspace, role };
         inside.require(least)?;
         Ok(inside)
@@ -75,7 +81,10 @@ async fn only_workspace(tx: &mut Tx<'_>, account: &str) -> Result<String> {
     let mut rows = rows.into_iter();
     match (rows.next(), rows.next()) {
         (Some(mut row), None) => row.text(),
-        _ => Err(Refusal::invalid_payload("the header x-workspace-id is missing: send the id of the workspace this is about").into()),
+        _ => Err(Refusal::invalid_payload(
+            "the header x-workspace-id is missing: send the id of the workspace this is about",
+        )
+        .into()),
     }
 }
 
@@ -92,7 +101,11 @@ fn manages(own: Role, other: Role) -> Result<(), Refusal> {
     if own == Role::Owner || (own >= Role::Manager && other < own) {
         return Ok(());
     }
-    Err(Refusal::forbidden(format!("a member with the role {} may not manage members with the role {}", own.name(), other.name())))
+    Err(Refusal::forbidden(format!(
+        "a member with the role {} may not manage members with the role {}",
+        own.name(),
+        other.name()
+    )))
 }
 
 /// What people say about their workspace.
@@ -176,7 +189,9 @@ pub(crate) async fn insert(tx: &mut Tx<'_>, owner: &str, name: &str, handle: Opt
 fn check_name(name: &str) -> Result<(), Refusal> {
     match name.chars().count() {
         1..=64 => Ok(()),
-        length => Err(Refusal::invalid_payload(format!("the name of a workspace has 1 to 64 characters, this one has {length}"))),
+        length => Err(Refusal::invalid_payload(format!(
+            "the name of a workspace has 1 to 64 characters, this one has {length}"
+        ))),
     }
 }
 
@@ -281,7 +296,9 @@ impl Change {
             }
         }
         match &self.social_accounts {
-            Some(accounts) if accounts.len() > 5 => Err(Refusal::invalid_payload("socialAccounts has at most 5 entries")),
+            Some(accounts) if accounts.len() > 5 => {
+                Err(Refusal::invalid_payload("socialAccounts has at most 5 entries"))
+            }
             Some(accounts) if accounts.iter().any(|account| account.chars().count() > 2000) => {
                 Err(Refusal::invalid_payload("an entry of socialAccounts has at most 2000 characters"))
             }
@@ -338,7 +355,14 @@ impl Script for Update {
         };
         tx.execute(
             "UPDATE workspaces SET name = ?2, handle = ?3, is_public = ?4, details = ?5, updated_at = ?6 WHERE id = ?1",
-            params![&self.id, &after.name, after.handle.as_ref(), after.is_public, &Json::of(&details), after.updated_at],
+            params![
+                &self.id,
+                &after.name,
+                after.handle.as_ref(),
+                after.is_public,
+                &Json::of(&details),
+                after.updated_at
+            ],
         )
         .await?;
         Ok(after)
@@ -429,7 +453,8 @@ impl Script for CheckHandle {
         }
         let owner = handle_owner(tx, &self.handle).await?;
         let usable = check_handle(&self.handle).is_ok() && !RESERVED_HANDLES.contains(&self.handle.as_str());
-        let mut answer = HandleAvailability { available: usable && owner.is_none(), suggestions: Vec::new(), used_by: None };
+        let mut answer =
+            HandleAvailability { available: usable && owner.is_none(), suggestions: Vec::new(), used_by: None };
         if answer.available {
             return Ok(answer);
         }
@@ -443,7 +468,10 @@ impl Script for CheckHandle {
         let stem = if stem.is_empty() { "workspace" } else { stem };
         for number in 2..12 {
             let similar = format!("{stem}-{number}");
-            if answer.suggestions.len() < 3 && check_handle(&similar).is_ok() && handle_owner(tx, &similar).await?.is_none() {
+            if answer.suggestions.len() < 3
+                && check_handle(&similar).is_ok()
+                && handle_owner(tx, &similar).await?.is_none()
+            {
                 answer.suggestions.push(similar);
             }
         }
@@ -540,7 +568,9 @@ impl Script for ListPublic {
             }
             pattern.push('%');
             let pattern = query.bind(pattern);
-            query.text.push_str(&format!(" AND (LOWER(w.name) LIKE {pattern} ESCAPE '!' OR w.handle LIKE {pattern} ESCAPE '!')"));
+            query.text.push_str(&format!(
+                " AND (LOWER(w.name) LIKE {pattern} ESCAPE '!' OR w.handle LIKE {pattern} ESCAPE '!')"
+            ));
         }
         query.after(self.page.after.as_ref(), "w.created_at", "w.id", false);
         query.order("w.created_at", "w.id", false, self.page.size.get() + 1);
@@ -617,7 +647,9 @@ pub(crate) async fn release_owner(tx: &mut Tx<'_>, workspace: &str, leaving: &st
     let (name, owner) = (row.text()?, row.text()?);
     let sql = "SELECT account_id FROM members WHERE workspace_id = ?1 AND role = 'owner' AND account_id <> ?2 ORDER BY created_at, id LIMIT 1";
     let Some(mut heir) = tx.query_opt(sql, params![workspace, leaving]).await? else {
-        let text = format!("the workspace \"{name}\" would be left without an owner; make another member its owner, or delete it, first");
+        let text = format!(
+            "the workspace \"{name}\" would be left without an owner; make another member its owner, or delete it, first"
+        );
         return Err(Refusal::new(ErrorKind::RelationConflict, text).into());
     };
     if owner == leaving {
@@ -747,7 +779,12 @@ impl Store {
     }
 
     /// listWorkspaces: those of which the account is a member, newest first.
-    pub async fn list_workspaces(&self, account: String, handle: Option<String>, page: PageRequest) -> Result<Page<Workspace>> {
+    pub async fn list_workspaces(
+        &self,
+        account: String,
+        handle: Option<String>,
+        page: PageRequest,
+    ) -> Result<Page<Workspace>> {
         self.read(&List { account, handle, page }).await
     }
 
@@ -822,7 +859,8 @@ mod tests {
         assert!(manages(Manager, Developer).is_ok());
         assert!(manages(Administrator, Manager).is_ok());
         assert!(manages(Owner, Owner).is_ok());
-        for (own, other) in [(Manager, Manager), (Manager, Administrator), (Administrator, Owner), (Developer, Viewer)] {
+        for (own, other) in [(Manager, Manager), (Manager, Administrator), (Administrator, Owner), (Developer, Viewer)]
+        {
             assert!(manages(own, other).is_err(), "{own:?} {other:?}");
         }
     }

@@ -28,7 +28,12 @@ type Pages = BoxStream<'static, Result<Vec<Conversation>, Error>>;
 
 /// The conversations that match `filters` and come after `after`. `collect`: read the whole list
 /// before the first is given.
-pub(crate) fn conversations(client: &Client, filters: &Filters, after: Option<Position>, collect: bool) -> Conversations {
+pub(crate) fn conversations(
+    client: &Client,
+    filters: &Filters,
+    after: Option<Position>,
+    collect: bool,
+) -> Conversations {
     if !filters.conversations.is_empty() {
         return named(client.clone(), filters.conversations.clone(), after);
     }

@@ -25,7 +25,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use duologue_model::id::BotId;
+use duologue_model::{Identity, id::BotId};
 use duologue_store::Store;
 use duologue_transcript::{Format, Template};
 
@@ -289,9 +289,9 @@ fn begin(args: &Args, target: &Target, state: &StateFile) -> Result<Option<Done>
             }
             Ok(None)
         }
-        (false, true, false) => Err(Error::Usage(format!(
-            "{name} is there already. Choose another name, or replace it with --force"
-        ))),
+        (false, true, false) => {
+            Err(Error::Usage(format!("{name} is there already. Choose another name, or replace it with --force")))
+        }
         (false, false, _) => {
             // Noted before the file exists: from then on it is known to be unfinished.
             state.save(&Done::default())?;
@@ -462,13 +462,19 @@ async fn count(args: &Args, mut source: impl Source, stop: &mut Stop) -> Result<
     Ok(())
 }
 
-/// Opens a data folder for reading.
+/// Opens a data folder for reading, and checks that it has the bot.
 async fn open(folder: &Path, bot: Option<BotId>) -> Result<(Store, BotId), Error> {
+    let bot = bot.ok_or_else(|| Error::Usage("which bot? Give --bot-id (BP_BOT_ID)".to_owned()))?;
     let path = crate::config::database_file(folder);
     if !path.exists() {
         return Err(Error::Usage(format!("this isn't the data folder of a Duologue: there is no {}", path.display())));
     }
-    let store = Store::open_reader(&path).await?;
-    let bot = bot.ok_or_else(|| Error::Usage("which bot? Give --bot-id (BP_BOT_ID)".to_owned()))?;
-    Ok((store, bot))
+    let store = Store::open_reader(&path)?;
+    match store.get_user(Identity::bot(bot.clone()), bot.to_string()).await {
+        Ok(_) => Ok((store, bot)),
+        Err(error) if error.refused().is_some() => {
+            Err(Error::Usage(format!("{} has no bot {bot}: is --bot-id (BP_BOT_ID) right?", folder.display())))
+        }
+        Err(error) => Err(error.into()),
+    }
 }

@@ -405,7 +405,8 @@ mod tests {
     #[test]
     fn a_document_that_was_suspended_anywhere_ends_up_the_same() {
         let folder = tempfile::tempdir().unwrap();
-        let own = Template::compile("a.txt", "{{ index }}: {{ messages[0].text.missing }}{{ messages|length }}\n").unwrap();
+        let own =
+            Template::compile("a.txt", "{{ index }}: {{ messages[0].text.missing }}{{ messages|length }}\n").unwrap();
         let kinds = Format::ALL.into_iter().map(Kind::BuiltIn).chain([Kind::Own(Box::new(own))]);
         for kind in kinds {
             let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));

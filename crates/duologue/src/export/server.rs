@@ -63,7 +63,8 @@ impl Server {
         struct Health {
             name: String,
         }
-        let client = self.build(RetryPolicy::default().retries(FIRST_RETRIES).base_delay(Duration::from_millis(300)))?;
+        let client =
+            self.build(RetryPolicy::default().retries(FIRST_RETRIES).base_delay(Duration::from_millis(300)))?;
         match client.request(Method::GET, &["health"]).send::<Health>().await {
             Ok(health) => Ok(health.name == "duologue"),
             Err(duologue_client::Error::Api(_) | duologue_client::Error::Decode { .. }) => Ok(false),

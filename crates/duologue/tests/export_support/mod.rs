@@ -188,7 +188,9 @@ pub fn sample(bot: &str, conversations: usize, messages: usize) -> String {
         text.push('\n');
     };
     for c in 0..conversations {
-        let at = |n: usize| format!("2026-01-{:02}T{:02}:{:02}:{:02}.{:03}Z", c % 28 + 1, c % 24, n / 60 % 60, n % 60, c % 1000);
+        let at = |n: usize| {
+            format!("2026-01-{:02}T{:02}:{:02}:{:02}.{:03}Z", c % 28 + 1, c % 24, n / 60 % 60, n % 60, c % 1000)
+        };
         let (conversation, user) = (format!("conv_{c:026}"), format!("user_{c:026}"));
         line(json!({
             "conversation": {
@@ -258,7 +260,8 @@ impl Proxy {
             let (refused, count) = (refused.clone(), Arc::new(AtomicUsize::new(0)));
             std::thread::spawn(move || {
                 for client in listener.incoming().flatten() {
-                    let (proxy, upstream, refused, count) = (proxy.clone(), upstream.clone(), refused.clone(), count.clone());
+                    let (proxy, upstream, refused, count) =
+                        (proxy.clone(), upstream.clone(), refused.clone(), count.clone());
                     std::thread::spawn(move || proxy.serve(client, &upstream, plain, &count, &refused));
                 }
             });
@@ -268,7 +271,14 @@ impl Proxy {
     }
 
     /// One request a connection.
-    fn serve(&self, client: TcpStream, upstream: &str, plain: bool, count: &AtomicUsize, refused: &AtomicUsize) -> Option<()> {
+    fn serve(
+        &self,
+        client: TcpStream,
+        upstream: &str,
+        plain: bool,
+        count: &AtomicUsize,
+        refused: &AtomicUsize,
+    ) -> Option<()> {
         let mut lines = BufReader::new(client.try_clone().ok()?);
         let mut request = String::new();
         lines.read_line(&mut request).ok()?;
@@ -291,7 +301,12 @@ impl Proxy {
         if self.refuse_every > 0 && number.is_multiple_of(self.refuse_every) {
             refused.fetch_add(1, Ordering::Relaxed);
             let body = r#"{"id":"err_1","code":429,"type":"RateLimited","message":"slow down"}"#;
-            return answer(&mut client, "429 Too Many Requests", "ratelimit-remaining: 0\r\nratelimit-reset: 0.05\r\n", body);
+            return answer(
+                &mut client,
+                "429 Too Many Requests",
+                "ratelimit-remaining: 0\r\nratelimit-reset: 0.05\r\n",
+                body,
+            );
         }
         if self.unsorted {
             request = request.replace("sortField=createdAt", "a=b").replace("sortDirection=asc", "c=d");
@@ -320,6 +335,7 @@ impl Proxy {
 }
 
 fn answer(client: &mut TcpStream, status: &str, headers: &str, body: &str) -> Option<()> {
-    let text = format!("HTTP/1.1 {status}\r\n{headers}connection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let text =
+        format!("HTTP/1.1 {status}\r\n{headers}connection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
     client.write_all(text.as_bytes()).ok()
 }

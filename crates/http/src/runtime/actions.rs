@@ -23,7 +23,10 @@ async fn call_action(call: Call) -> Answer {
     let who = call.who()?;
     let text = match body.r#type.split_once(':') {
         Some((alias, _)) if call.app.store.has_instance(who.bot.clone(), alias.to_owned()).await? => {
-            let text = format!("The action \"{}\" could not be called: this server does not run integrations yet.", body.r#type);
+            let text = format!(
+                "The action \"{}\" could not be called: this server does not run integrations yet.",
+                body.r#type
+            );
             return Err(Refusal::new(ErrorKind::Runtime, text).into());
         }
         Some((alias, _)) => format!("No integration is installed under the alias \"{alias}\""),

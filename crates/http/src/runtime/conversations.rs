@@ -113,7 +113,8 @@ async fn delete(call: Call) -> Answer {
 /// `sortField` and `sortDirection`.
 pub(crate) fn sort(query: &Query) -> Result<Sort, Refusal> {
     let field = query.word("sortField", sort_field, "createdAt, updatedAt")?.unwrap_or_default();
-    let direction = query.word("sortDirection", |word| matches!(word, "asc" | "desc").then_some(word == "asc"), "asc, desc")?;
+    let direction =
+        query.word("sortDirection", |word| matches!(word, "asc" | "desc").then_some(word == "asc"), "asc, desc")?;
     Ok(Sort { field, ascending: direction.unwrap_or(false) })
 }
 

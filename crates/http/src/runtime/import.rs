@@ -53,7 +53,12 @@ async fn import(call: Call) -> Answer {
                 call.payload(&format!("records[{index}].message.payload"), &message.payload)?;
                 Record::Message(message)
             }
-            _ => return Err(Refusal::invalid_payload(format!("records[{index}] must have either conversation or message")).into()),
+            _ => {
+                return Err(Refusal::invalid_payload(format!(
+                    "records[{index}] must have either conversation or message"
+                ))
+                .into());
+            }
         });
     }
     let script = ImportRecords { who: call.who()?.clone(), records };

@@ -6,8 +6,9 @@ use duologue_model::{
     tags::TagPatch,
 };
 use duologue_store::{
-    conversations, users,
+    conversations,
     messages::{Initialize, NewMessage},
+    users,
 };
 use serde::{Deserialize, Serialize};
 

@@ -10,7 +10,8 @@ use crate::{
     route::{Answer, Route},
 };
 
-pub(crate) const ROUTES: &[Route] = &[route!(Runtime POST "/v1/chat/integrations/configure" configureIntegration configure)];
+pub(crate) const ROUTES: &[Route] =
+    &[route!(Runtime POST "/v1/chat/integrations/configure" configureIntegration configure)];
 
 async fn configure(call: Call) -> Answer {
     for_integrations(&call)?;

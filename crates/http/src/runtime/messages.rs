@@ -100,7 +100,8 @@ async fn import(call: Call) -> Answer {
     }
     let mut messages = Vec::with_capacity(body.messages.len());
     for (index, mut item) in body.messages.into_iter().enumerate() {
-        let missing = || Refusal::invalid_payload(format!("the body is invalid at messages[{index}]: missing field `createdAt`"));
+        let missing =
+            || Refusal::invalid_payload(format!("the body is invalid at messages[{index}]: missing field `createdAt`"));
         let created_at = item.created_at.take().ok_or_else(missing)?;
         let (new, by) = item.checked(&call, true)?;
         messages.push(Imported { new, created_at, by });

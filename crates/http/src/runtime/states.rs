@@ -44,8 +44,9 @@ const WORDS: &str = "conversation, user, bot, integration, task, workflow";
 
 fn key(call: &Call) -> Result<Key, Refusal> {
     let word = call.param(0);
-    let kind = StateType::from_name(&word)
-        .ok_or_else(|| Refusal::invalid_payload(format!("the type of a state must be one of {WORDS}, not \"{word}\"")))?;
+    let kind = StateType::from_name(&word).ok_or_else(|| {
+        Refusal::invalid_payload(format!("the type of a state must be one of {WORDS}, not \"{word}\""))
+    })?;
     let name = call.param(2);
     call::name("the name of a state", &name, 200)?;
     Ok(Key { who: call.who()?.clone(), kind, scope: call.param(1), name })
@@ -57,7 +58,9 @@ fn expiry(given: Option<Option<f64>>) -> Result<Expiry, Refusal> {
         None => Ok(Expiry::Keep),
         Some(None) => Ok(Expiry::Never),
         Some(Some(millis)) if (1.0..=MAX_EXPIRY as f64).contains(&millis) => Ok(Expiry::After(millis as i64)),
-        Some(Some(_)) => Err(Refusal::invalid_payload(format!("expiry must be null, or 1 to {MAX_EXPIRY} milliseconds"))),
+        Some(Some(_)) => {
+            Err(Refusal::invalid_payload(format!("expiry must be null, or 1 to {MAX_EXPIRY} milliseconds")))
+        }
     }
 }
 
@@ -96,7 +99,8 @@ async fn set(call: Call) -> Answer {
 
 async fn get_or_set(call: Call) -> Answer {
     let (key, body) = (key(&call)?, call.json::<Body>()?);
-    let payload = body.payload.ok_or_else(|| Refusal::invalid_payload("the body is invalid: missing field `payload`"))?;
+    let payload =
+        body.payload.ok_or_else(|| Refusal::invalid_payload("the body is invalid: missing field `payload`"))?;
     call.payload("payload", &payload)?;
     let defined = call.app.store.defined(&key).await?;
     defined.check(&payload)?;

@@ -31,7 +31,9 @@ async fn transcript(call: Call) -> Answer {
     let format = match call.query.get("format") {
         None => Format::Text,
         Some(name) => Format::from_name(name).ok_or_else(|| {
-            Refusal::invalid_query(format!("the query parameter format must be text, markdown, html, csv, json or jsonl, not \"{name}\""))
+            Refusal::invalid_query(format!(
+                "the query parameter format must be text, markdown, html, csv, json or jsonl, not \"{name}\""
+            ))
         })?,
     };
     let who = call.who()?.clone();
@@ -43,7 +45,14 @@ async fn transcript(call: Call) -> Answer {
     let mut transcript = Transcript::new(format, options);
     transcript.begin(&mut start).map_err(broken)?;
     transcript.conversation(&conversation, &users, &mut start).map_err(broken)?;
-    let pages = Pages { app: call.app.clone(), who, conversation: conversation.id.clone(), after: None, transcript: Some(transcript), start };
+    let pages = Pages {
+        app: call.app.clone(),
+        who,
+        conversation: conversation.id.clone(),
+        after: None,
+        transcript: Some(transcript),
+        start,
+    };
     let body = Body::from_stream(stream::try_unfold(pages, |mut pages| async move {
         Ok::<_, Error>(pages.next().await?.map(|bytes| (bytes, pages)))
     }));
@@ -60,7 +69,11 @@ async fn transcript(call: Call) -> Answer {
 
 fn broken(error: duologue_transcript::Error) -> Failure {
     tracing::error!(%error, "a transcript could not be rendered");
-    Refusal::new(duologue_model::ErrorKind::Internal, "The transcript could not be rendered. The server's log says why.").into()
+    Refusal::new(
+        duologue_model::ErrorKind::Internal,
+        "The transcript could not be rendered. The server's log says why.",
+    )
+    .into()
 }
 
 async fn participants(app: &App, who: &Identity, conversation: &str) -> Result<Vec<User>, Failure> {
@@ -96,8 +109,11 @@ impl Pages {
     async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         let Some(mut transcript) = self.transcript.take() else { return Ok(None) };
         let mut out = std::mem::take(&mut self.start);
-        let messages =
-            self.app.store.export_messages(self.who.clone(), self.conversation.clone(), self.after.take(), BATCH).await?;
+        let messages = self
+            .app
+            .store
+            .export_messages(self.who.clone(), self.conversation.clone(), self.after.take(), BATCH)
+            .await?;
         for message in &messages {
             transcript.message(message, &mut out)?;
         }

@@ -4,8 +4,8 @@ use duologue_model::{Error as Refusal, ErrorKind, Json};
 use serde::{Deserialize, Serialize};
 
 use super::parts::{
-    self, Action, ActionChange, Event, EventChange, MAX_PAYLOAD, MAX_SECRETS, MAX_TAGS, Map, Tags, TagsChange,
-    each, limit, merge,
+    self, Action, ActionChange, Event, EventChange, MAX_PAYLOAD, MAX_SECRETS, MAX_TAGS, Map, Tags, TagsChange, each,
+    limit, merge,
 };
 
 /// Most recurring events of a bot.
@@ -402,7 +402,9 @@ mod tests {
 
     #[test]
     fn limits_are_the_ones_of_the_specification() {
-        let many: Vec<String> = (0..41).map(|n| format!(r#""e{n}":{{"schedule":{{"cron":"* * * * *"}},"type":"t","payload":{{}}}}"#)).collect();
+        let many: Vec<String> = (0..41)
+            .map(|n| format!(r#""e{n}":{{"schedule":{{"cron":"* * * * *"}},"type":"t","payload":{{}}}}"#))
+            .collect();
         let change = change(&format!(r#"{{"recurringEvents":{{{}}}}}"#, many.join(",")));
         change.check().unwrap();
         assert_eq!(change.apply(&mut Definition::default()).unwrap_err().kind, ErrorKind::LimitExceeded);

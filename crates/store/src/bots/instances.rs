@@ -118,7 +118,8 @@ pub(crate) async fn list(tx: &mut Tx<'_>, bot: &str) -> Result<Vec<Instance>> {
     rows.into_iter()
         .map(|mut row| {
             let (alias, webhook_id, enabled, body) = (row.text()?, row.text()?, row.bool()?, row.text()?);
-            let settings = serde_json::from_str(&body).map_err(|e| Error::Corrupt(format!("instance {alias} of {bot}: {e}")))?;
+            let settings =
+                serde_json::from_str(&body).map_err(|e| Error::Corrupt(format!("instance {alias} of {bot}: {e}")))?;
             let (created_at, updated_at) = (row.at()?, row.at()?);
             let integration = integrations::head(&mut row)?;
             Ok(Instance { alias, webhook_id, enabled, settings, created_at, updated_at, integration })
@@ -177,7 +178,9 @@ async fn put(
         (Some(wanted), _) => wanted,
         (None, None) => key,
         (None, Some(alias)) => {
-            let text = format!("integrations.{alias}: integrationId is missing, and nothing is installed under this alias yet");
+            let text = format!(
+                "integrations.{alias}: integrationId is missing, and nothing is installed under this alias yet"
+            );
             return Err(Refusal::invalid_payload(text).into());
         }
     };
@@ -244,7 +247,11 @@ fn check_configuration(instance: &Instance, definition: &integrations::Definitio
     if !instance.enabled {
         return Ok(());
     }
-    parts::configured(&format!("integrations.{}.configuration", instance.alias), schema, &instance.settings.configuration)
+    parts::configured(
+        &format!("integrations.{}.configuration", instance.alias),
+        schema,
+        &instance.settings.configuration,
+    )
 }
 
 /// An instance as the API shows it.
@@ -311,7 +318,9 @@ pub(crate) fn views<'a>(instances: &'a [Instance], public_url: &str, by_alias: b
     for instance in instances {
         if by_alias {
             views.insert(instance.alias.as_str(), instance.view(public_url));
-        } else if by_version(instances, &instance.integration.id).is_some_and(|found| instances[found].alias == instance.alias) {
+        } else if by_version(instances, &instance.integration.id)
+            .is_some_and(|found| instances[found].alias == instance.alias)
+        {
             views.insert(instance.integration.id.as_str(), instance.view(public_url));
         }
     }
@@ -346,7 +355,11 @@ mod tests {
 
     #[test]
     fn absent_settings_stay() {
-        let old = Settings { configuration_type: Some("oauth".into()), disabled_channels: vec!["dm".into()], ..Settings::default() };
+        let old = Settings {
+            configuration_type: Some("oauth".into()),
+            disabled_channels: vec!["dm".into()],
+            ..Settings::default()
+        };
         let change: Change = serde_json::from_str(r#"{"configurationType":null,"configuration":{"a":1}}"#).unwrap();
         let new = change.over(old);
         assert_eq!(new.configuration_type, None);

@@ -26,7 +26,9 @@ pub const MAX_CONFIGURATION: usize = 20_480;
 pub const MAX_PAYLOAD: usize = 131_072;
 
 /// Reads a member that may be absent, `null`, or set.
-pub(crate) fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+pub(crate) fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 
@@ -224,7 +226,9 @@ pub(crate) fn identifier(at: &str, name: &str) -> Result<(), Refusal> {
     if (1..=200).contains(&name.chars().count()) && !name.contains(bad) {
         return Ok(());
     }
-    let text = format!("\"{name}\" is no name for an entry of {at}: use 1 to 200 characters without blanks, \":\", \"#\" and \"/\"");
+    let text = format!(
+        "\"{name}\" is no name for an entry of {at}: use 1 to 200 characters without blanks, \":\", \"#\" and \"/\""
+    );
     Err(Refusal::new(ErrorKind::InvalidIdentifier, text))
 }
 
@@ -234,7 +238,9 @@ pub(crate) fn secret_name(name: &str) -> Result<(), Refusal> {
     if starts && name.len() <= 100 && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_') {
         return Ok(());
     }
-    let text = format!("\"{name}\" is no name for a secret: use up to 100 of A to Z, digits and \"_\", starting with a letter");
+    let text = format!(
+        "\"{name}\" is no name for a secret: use up to 100 of A to Z, digits and \"_\", starting with a letter"
+    );
     Err(Refusal::new(ErrorKind::InvalidIdentifier, text))
 }
 
@@ -257,7 +263,9 @@ pub(crate) fn described(at: &str, title: Option<&String>, description: Option<&S
 }
 
 pub(crate) fn attributes(at: &str, given: &Map<Option<String>>) -> Result<(), Refusal> {
-    given.iter().try_for_each(|(key, text)| at_most(&format!("{at}.attributes.{key}"), text.as_deref().unwrap_or_default(), 200))
+    given.iter().try_for_each(|(key, text)| {
+        at_most(&format!("{at}.attributes.{key}"), text.as_deref().unwrap_or_default(), 200)
+    })
 }
 
 /// Refuses what isn't an object.
@@ -269,7 +277,10 @@ pub(crate) fn object(at: &str, json: &Json) -> Result<(), Refusal> {
 /// are: what they refer to is put in their place later.
 pub(crate) fn schema(at: &str, schema: &Json) -> Result<(), Refusal> {
     if !schema.is_object() {
-        return Err(Refusal::new(ErrorKind::InvalidJsonSchema, format!("{at} must be a JSON Schema, that is an object")));
+        return Err(Refusal::new(
+            ErrorKind::InvalidJsonSchema,
+            format!("{at} must be a JSON Schema, that is an object"),
+        ));
     }
     let length = schema.text().len();
     if length > MAX_SCHEMA {

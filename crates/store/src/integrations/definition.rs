@@ -6,7 +6,8 @@ use duologue_model::{Error as Refusal, ErrorKind, Json};
 use serde::{Deserialize, Serialize};
 
 use crate::bots::parts::{
-    self, Action, ActionChange, Event, EventChange, MAX_SECRETS, MAX_TAGS, Map, Schema, Tag, Tags, TagsChange, each, limit, merge,
+    self, Action, ActionChange, Event, EventChange, MAX_SECRETS, MAX_TAGS, Map, Schema, Tag, Tags, TagsChange, each,
+    limit, merge,
 };
 
 /// Most events an integration declares.
@@ -45,7 +46,9 @@ impl Visibility {
 
     /// From the word.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Visibility::Public, Visibility::Private, Visibility::Unlisted].into_iter().find(|visibility| visibility.name() == name)
+        [Visibility::Public, Visibility::Private, Visibility::Unlisted]
+            .into_iter()
+            .find(|visibility| visibility.name() == name)
     }
 }
 
@@ -421,7 +424,9 @@ impl CreatableChange {
     }
 
     fn check(&self, at: &str) -> Result<(), Refusal> {
-        each(&format!("{at}.tags"), &self.tags, |at, tag| parts::described(at, tag.title.as_ref(), tag.description.as_ref()))
+        each(&format!("{at}.tags"), &self.tags, |at, tag| {
+            parts::described(at, tag.title.as_ref(), tag.description.as_ref())
+        })
     }
 }
 
@@ -438,7 +443,9 @@ impl ChannelChange {
 
     fn check(&self, at: &str) -> Result<(), Refusal> {
         parts::described(at, self.title.as_ref(), self.description.as_ref())?;
-        each(&format!("{at}.messages"), &self.messages, |at, message| parts::schema(&format!("{at}.schema"), &message.schema))?;
+        each(&format!("{at}.messages"), &self.messages, |at, message| {
+            parts::schema(&format!("{at}.schema"), &message.schema)
+        })?;
         self.conversation.check(&format!("{at}.conversation"))?;
         self.message.check(&format!("{at}.message.tags"))
     }
@@ -524,7 +531,11 @@ impl Definition {
         limit("tags declared for a user", self.user.tags.len(), MAX_TAGS)?;
         for (name, channel) in &self.channels {
             limit(&format!("message types of the channel \"{name}\""), channel.messages.len(), MAX_MESSAGE_TYPES)?;
-            limit(&format!("tags declared for conversations of \"{name}\""), channel.conversation.tags.len(), MAX_TAGS)?;
+            limit(
+                &format!("tags declared for conversations of \"{name}\""),
+                channel.conversation.tags.len(),
+                MAX_TAGS,
+            )?;
             limit(&format!("tags declared for messages of \"{name}\""), channel.message.tags.len(), MAX_TAGS)?;
         }
         Ok(())
@@ -589,7 +600,10 @@ mod tests {
                 "message": {"tags": {}},
             })
         );
-        assert_eq!(shown["configurations"]["oauth"], serde_json::json!({"identifier": {"required": false}, "schema": {}}));
+        assert_eq!(
+            shown["configurations"]["oauth"],
+            serde_json::json!({"identifier": {"required": false}, "schema": {}})
+        );
         for member in ["identifier", "configuration", "states", "events", "actions", "entities", "user", "interfaces"] {
             assert!(shown[member].is_object(), "{member}");
         }
@@ -612,7 +626,10 @@ mod tests {
         .unwrap();
         let d = &body.definition;
         assert_eq!(d.identifier.extract_script, None);
-        assert_eq!((d.configuration.identifier.link_template_script.as_ref(), d.configuration.identifier.required), (None, true));
+        assert_eq!(
+            (d.configuration.identifier.link_template_script.as_ref(), d.configuration.identifier.required),
+            (None, true)
+        );
         assert_eq!(d.channels["dm"].messages.keys().collect::<Vec<_>>(), ["text"]);
         assert_eq!(d.channels["dm"].message.tags.keys().collect::<Vec<_>>(), ["id"]);
     }
@@ -633,7 +650,10 @@ mod tests {
     #[test]
     fn older_clients_say_public() {
         assert_eq!(change(r#"{"public":true}"#).wanted_visibility(), Some(Visibility::Public));
-        assert_eq!(change(r#"{"public":true,"visibility":"unlisted"}"#).wanted_visibility(), Some(Visibility::Unlisted));
+        assert_eq!(
+            change(r#"{"public":true,"visibility":"unlisted"}"#).wanted_visibility(),
+            Some(Visibility::Unlisted)
+        );
         assert_eq!(change("{}").wanted_visibility(), None);
     }
 }

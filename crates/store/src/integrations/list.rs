@@ -5,14 +5,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use duologue_model::{
-    Timestamp,
-    admin::Role,
-};
+use duologue_model::{Timestamp, admin::Role};
 use semver::Version;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
-use super::{HEAD_COLUMNS, Head, LifecycleStatus, Owner, Usage, VerificationStatus, Visibility, damaged, head, ranges::Wanted};
+use super::{
+    HEAD_COLUMNS, Head, LifecycleStatus, Owner, Usage, VerificationStatus, Visibility, damaged, head, ranges::Wanted,
+};
 use crate::{
     Error, Result, Store,
     page::{Cursor, Page, PageRequest, Query},
@@ -179,7 +178,8 @@ impl Script for List {
             found = searched(tx, found, &search.to_lowercase()).await?;
         }
         let ascending = self.ascending.unwrap_or(self.order == Order::Name);
-        let mut keyed: Vec<((i64, String), Candidate)> = found.into_iter().map(|candidate| (self.key(&candidate), candidate)).collect();
+        let mut keyed: Vec<((i64, String), Candidate)> =
+            found.into_iter().map(|candidate| (self.key(&candidate), candidate)).collect();
         keyed.sort_by(|a, b| if ascending { a.0.cmp(&b.0) } else { b.0.cmp(&a.0) });
         if let Some(after) = &self.page.after {
             let after = (after.pos, after.id.clone());
@@ -211,7 +211,9 @@ impl List {
             None => query.text.push_str(" AND g.visibility = 'public' AND g.dev = 0"),
         }
         // Nothing on this server implements an interface, or was reviewed.
-        if self.interface.is_some() || self.verification_status.is_some_and(|status| status != VerificationStatus::Unapproved) {
+        if self.interface.is_some()
+            || self.verification_status.is_some_and(|status| status != VerificationStatus::Unapproved)
+        {
             query.text.push_str(" AND 1 = 0");
         }
         if let Some(name) = &self.name {

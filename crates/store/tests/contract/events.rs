@@ -9,7 +9,13 @@ use duologue_store::{
 use crate::{Bed, contract, json, message, refusal};
 
 fn create(bed: &Bed, schedule: Option<Schedule>) -> Create {
-    Create { who: bed.who(), kind: "ping".into(), payload: json(serde_json::json!({"n": 1})), schedule, links: Links::default() }
+    Create {
+        who: bed.who(),
+        kind: "ping".into(),
+        payload: json(serde_json::json!({"n": 1})),
+        schedule,
+        links: Links::default(),
+    }
 }
 
 fn list(who: Identity) -> List {

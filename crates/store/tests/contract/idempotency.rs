@@ -6,7 +6,7 @@ use duologue_store::{
     page::{PageRequest, Range, Sort},
 };
 
-use crate::{Bed, contract, refusal};
+use crate::{contract, refusal};
 
 contract! {
     async fn a_repeated_request_has_one_effect_and_one_answer(bed: Bed) {

@@ -23,9 +23,8 @@ use duologue_model::{
     tags::TagPatch,
 };
 use duologue_store::{
-    Location, Store,
-    conversations as store_conversations, messages as store_messages, users as store_users,
-    setup::Plan,
+    Location, Store, conversations as store_conversations, messages as store_messages, setup::Plan,
+    users as store_users,
 };
 
 /// A fresh store with one bot.
@@ -117,12 +116,17 @@ impl Bed {
     pub fn integration(&self, alias: &str) -> Identity {
         Identity {
             bot: self.bot.clone(),
-            view: View::Integration { alias: alias.into(), name: alias.into(), id: "intver_00000000000000000000000000".into() },
+            view: View::Integration {
+                alias: alias.into(),
+                name: alias.into(),
+                id: "intver_00000000000000000000000000".into(),
+            },
         }
     }
 
     pub async fn conversation(&self, pairs: &[(&str, &str)]) -> ConversationId {
-        let new = store_conversations::NewConversation { channel: "test".into(), tags: tags(pairs), ..Default::default() };
+        let new =
+            store_conversations::NewConversation { channel: "test".into(), tags: tags(pairs), ..Default::default() };
         self.store.write(store_conversations::Create { who: self.who(), new }).await.unwrap().id
     }
 

@@ -70,7 +70,16 @@ async fn disturb(bed: &Bed, stay: &[ConversationId], go: Vec<ConversationId>, st
             }
             2 | 3 => {
                 let patch = tags(&[("round", &round.to_string())]);
-                bed.store.write(Update { who: bed.who(), id: id.as_str().into(), tags: patch, current_task_id: None, properties: None }).await.unwrap();
+                bed.store
+                    .write(Update {
+                        who: bed.who(),
+                        id: id.as_str().into(),
+                        tags: patch,
+                        current_task_id: None,
+                        properties: None,
+                    })
+                    .await
+                    .unwrap();
             }
             _ => drop(bed.say(id, &user, "bump").await),
         }

@@ -3,7 +3,7 @@
 use duologue_model::PageSize;
 use duologue_store::{page::PageRequest, tag_index::Tagged};
 
-use crate::{Bed, contract, refusal};
+use crate::{contract, refusal};
 
 contract! {
     async fn values_are_distinct_ascending_and_paged(bed: Bed) {

@@ -1,8 +1,11 @@
 //! Several processes on one database: what is due fires once.
 
-use duologue_store::{Location, Store, events::{Create, Links, Schedule}};
+use duologue_store::{
+    Location, Store,
+    events::{Create, Links, Schedule},
+};
 
-use crate::{Bed, contract, json};
+use crate::{contract, json};
 
 contract! {
     async fn two_processes_share_what_is_due(bed: Bed) {
