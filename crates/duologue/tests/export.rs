@@ -1,5 +1,7 @@
 //! `duologue export` and `duologue import`, run as users run them: the binary against a server.
 
+#![allow(clippy::unwrap_used)]
+
 #[path = "export_support/mod.rs"]
 mod support;
 

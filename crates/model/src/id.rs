@@ -176,7 +176,9 @@ struct State {
     last_tail: u128,
 }
 
-/// Buffered operating-system randomness, or a fixed sequence for tests.
+/// Buffered operating-system randomness, or a fixed sequence for tests. There is one a process, so
+/// its size doesn't matter.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 enum Rng {
     System { buffer: [u8; 512], used: usize },

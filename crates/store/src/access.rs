@@ -67,10 +67,13 @@ pub struct Headers<'h> {
     pub alias: Option<&'h str>,
 }
 
+/// What was found, and when, by a digest of what was asked.
+type Found<T> = RwLock<HashMap<[u8; 32], (T, Instant)>>;
+
 /// Callers by a digest of their token and headers.
 pub(crate) struct Cache {
-    callers: RwLock<HashMap<[u8; 32], (Arc<Caller>, Instant)>>,
-    tokens: RwLock<HashMap<[u8; 32], (Token, Instant)>>,
+    callers: Found<Arc<Caller>>,
+    tokens: Found<Token>,
     generation: AtomicU64,
     ttl: Option<Duration>,
 }
@@ -93,13 +96,13 @@ impl Cache {
         self.tokens.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    fn get<T: Clone>(&self, map: &RwLock<HashMap<[u8; 32], (T, Instant)>>, key: &[u8; 32]) -> Option<T> {
+    fn get<T: Clone>(&self, map: &Found<T>, key: &[u8; 32]) -> Option<T> {
         let map = map.read().unwrap_or_else(PoisonError::into_inner);
         let (value, since) = map.get(key)?;
         self.ttl.is_none_or(|ttl| since.elapsed() < ttl).then(|| value.clone())
     }
 
-    fn put<T>(&self, map: &RwLock<HashMap<[u8; 32], (T, Instant)>>, key: [u8; 32], value: T, generation: u64) {
+    fn put<T>(&self, map: &Found<T>, key: [u8; 32], value: T, generation: u64) {
         let mut map = map.write().unwrap_or_else(PoisonError::into_inner);
         if self.generation.load(Ordering::Acquire) == generation {
             if map.len() >= REMEMBERED {

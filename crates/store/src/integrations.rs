@@ -817,20 +817,6 @@ impl Store {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_may_carry_a_handle() {
-        assert_eq!(check_name("slack").unwrap(), None);
-        assert_eq!(check_name("acme/my_crm-2").unwrap(), Some("acme"));
-        for bad in ["", "Slack", "a/b/c", "/a", "a/", "a b", "a.b"] {
-            assert!(check_name(bad).is_err(), "{bad}");
-        }
-    }
-}
-
 struct HasInstance {
     bot: duologue_model::id::BotId,
     alias: String,
@@ -848,5 +834,19 @@ impl Store {
     /// Whether an integration is installed in the bot under this alias.
     pub async fn has_instance(&self, bot: duologue_model::id::BotId, alias: String) -> Result<bool> {
         self.read(&HasInstance { bot, alias }).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_may_carry_a_handle() {
+        assert_eq!(check_name("slack").unwrap(), None);
+        assert_eq!(check_name("acme/my_crm-2").unwrap(), Some("acme"));
+        for bad in ["", "Slack", "a/b/c", "/a", "a/", "a b", "a.b"] {
+            assert!(check_name(bad).is_err(), "{bad}");
+        }
     }
 }

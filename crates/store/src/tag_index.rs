@@ -101,6 +101,7 @@ impl Discriminator {
 
     /// The matching entities of `table`, oldest first, at most `limit`. Selects `columns` of `e`
     /// after the entity's tags.
+    #[allow(clippy::too_many_arguments)]
     pub(crate) async fn matches(
         &self,
         tx: &mut Tx<'_>,

@@ -19,10 +19,6 @@ use crate::{
     tx::{Script, Tx},
 };
 
-/// The id of the first workspace of a server: the official command line lets workspaces of this id
-/// deploy integrations whose names carry no handle (`spec/cloud/cli-protocol.md` § 10).
-pub const FIRST_WORKSPACE: &str = "11111111-1111-1111-aaaa-111111111111";
-
 /// Handles that can't be taken over the API.
 const RESERVED_HANDLES: &[&str] = &["botpress"];
 
@@ -164,17 +160,14 @@ async fn named(tx: &mut Tx<'_>, account: &str, id: &str) -> Result<(Workspace, I
     Ok((workspace, Inside { workspace: id.to_owned(), role }))
 }
 
-/// A new workspace with its owner as its only member. The first of a server gets
-/// [`FIRST_WORKSPACE`] as its id.
+/// A new workspace with its owner as its only member.
 pub(crate) async fn insert(tx: &mut Tx<'_>, owner: &str, name: &str, handle: Option<&str>) -> Result<Workspace> {
     check_name(name)?;
     if let Some(handle) = handle {
         check_handle(handle)?;
         claim_handle(tx, handle, "").await?;
     }
-    tx.lock("first workspace").await?;
-    let first = tx.query_opt("SELECT id FROM workspaces LIMIT 1", &[]).await?.is_none();
-    let id = if first { FIRST_WORKSPACE.to_owned() } else { tx.ids().uuid() };
+    let id = tx.ids().uuid();
     let now = tx.now();
     tx.execute(
         "INSERT INTO workspaces (id, name, handle, owner_id, is_public, details, preferences, created_at, updated_at) \

@@ -1,5 +1,53 @@
 //! The admin API, `/v1/admin/*` (`spec/cloud/admin.md`). One file a resource.
+//!
+//! Who may do what is decided in the store; here a request's account and workspace are read.
 
-use crate::route::Route;
+mod account;
+mod assets;
+mod baks;
+mod bots;
+mod hub;
+mod iaks;
+mod integrations;
+mod introspect;
+mod workspace_members;
+mod workspaces;
 
-pub(crate) const ROUTES: &[&[Route]] = &[];
+use duologue_model::{Error as Refusal, Json};
+use duologue_store::workspaces::Actor;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    call::{self, Call},
+    route::Route,
+};
+
+pub(crate) const ROUTES: &[&[Route]] = &[
+    account::ROUTES,
+    assets::ROUTES,
+    baks::ROUTES,
+    bots::ROUTES,
+    hub::ROUTES,
+    iaks::ROUTES,
+    integrations::ROUTES,
+    introspect::ROUTES,
+    workspace_members::ROUTES,
+    workspaces::ROUTES,
+];
+
+/// Who calls, about which workspace.
+fn actor(call: &Call) -> Result<Actor, Refusal> {
+    let workspace = call.header("x-workspace-id").filter(|id| !id.is_empty()).map(str::to_owned);
+    Ok(Actor { account: call.account()?.to_owned(), workspace })
+}
+
+/// A kept value, as it travels both ways.
+#[derive(Deserialize, Serialize)]
+struct Preference {
+    value: Option<Json>,
+}
+
+/// What a token is for.
+fn note(text: &str) -> Result<(), Refusal> {
+    call::text("note", text, 1000)
+}

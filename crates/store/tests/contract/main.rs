@@ -4,6 +4,8 @@
 //! `DUOLOGUE_TEST_POSTGRES` names (a URL of a user who may create databases). Without the variable
 //! the PostgreSQL half says that it was skipped.
 
+#![allow(clippy::unwrap_used)]
+
 mod conversations;
 mod events;
 mod idempotency;
