@@ -408,18 +408,23 @@ impl Create {
     async fn identity(&self, tx: &mut Tx<'_>, inside: &Inside) -> Result<(String, Version), Error> {
         let name = self.new.name.clone().ok_or_else(|| Refusal::invalid_payload("name is missing"))?;
         let version = self.new.version.as_deref().ok_or_else(|| Refusal::invalid_payload("version is missing"))?;
-        let handle = check_name(&name)?;
-        if let Some(handle) = handle {
-            let own = owner(tx, &inside.workspace).await?.handle;
-            if own.as_deref() != Some(handle) {
-                let own = own.map_or("it has none".into(), |own| format!("it is \"{own}\""));
-                let text = format!("the name \"{name}\" begins with a handle that is not the workspace's: {own}");
-                return Err(Refusal::invalid_payload(text).into());
-            }
+        if let Some(handle) = check_name(&name)? {
+            self.refuse_foreign_handle(tx, inside, handle).await?;
         }
         parts::at_most("version", version, 200)?;
         let refuse = |e| Refusal::invalid_payload(format!("version must be a semantic version such as 1.0.0: {e}"));
         Ok((name, Version::parse(version).map_err(refuse)?))
+    }
+
+    /// Nobody releases integrations under another workspace's handle. Handles that no workspace here
+    /// has are let through: integrations made elsewhere keep their names.
+    async fn refuse_foreign_handle(&self, tx: &mut Tx<'_>, inside: &Inside, handle: &str) -> Result<()> {
+        let sql = "SELECT id FROM workspaces WHERE handle = ?1 AND id <> ?2";
+        if tx.query_opt(sql, params![handle, &inside.workspace]).await?.is_some() {
+            let text = format!("names that begin with \"{handle}/\" belong to the workspace with that handle");
+            return Err(Refusal::invalid_payload(text).into());
+        }
+        Ok(())
     }
 
     async fn earlier(
