@@ -54,13 +54,17 @@ async function all(items) {
   return found
 }
 
+/** Users by the time they were created, then by id: the order in which an export has them. */
+const inOrder = (users) =>
+  users.sort((a, b) => (a.createdAt + a.id < b.createdAt + b.id ? -1 : 1))
+
 async function write(record) {
   if (!process.stdout.write(JSON.stringify(record) + '\n')) await once(process.stdout, 'drain')
 }
 
 await write({ duologue: 'export', version: 1, botId })
 for await (const conversation of conversations()) {
-  await write({ conversation, users: await all(participants(conversation.id)) })
+  await write({ conversation, users: inOrder(await all(participants(conversation.id))) })
   for (const message of (await all(messages(conversation.id))).reverse()) {
     await write({ message })
   }

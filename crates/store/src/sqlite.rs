@@ -335,9 +335,18 @@ impl Writer {
         let _ = self.conn.pragma_query(None, "wal_checkpoint(TRUNCATE)", |_| Ok(()));
     }
 
-    /// One durable commit of all that waits.
+    /// One durable commit of all that waits, or none of it.
     fn group(&mut self, first: Box<dyn Job>, done: &mut Vec<Box<dyn Job>>) -> Result<()> {
-        let begun = self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([]);
+        let result = self.all(first, done);
+        if result.is_err() && !self.conn.is_autocommit() {
+            // What fails here would fail the next group's BEGIN, which is reported.
+            let _ = self.conn.execute_batch("ROLLBACK");
+        }
+        result
+    }
+
+    fn all(&mut self, first: Box<dyn Job>, done: &mut Vec<Box<dyn Job>>) -> Result<()> {
+        let begun = self.conn.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute([]));
         let mut next = Some(first);
         while let Some(mut job) = next {
             let ran = if begun.is_ok() { self.one(&mut job) } else { Ok(()) };
@@ -346,10 +355,7 @@ impl Writer {
             next = if done.len() < GROUP { self.queue.try_recv().ok() } else { None };
         }
         begun?;
-        if let Err(error) = self.conn.prepare_cached("COMMIT")?.execute([]) {
-            let _ = self.conn.execute_batch("ROLLBACK");
-            return Err(error.into());
-        }
+        self.conn.prepare_cached("COMMIT")?.execute([])?;
         Ok(())
     }
 

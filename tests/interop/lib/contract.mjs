@@ -17,7 +17,7 @@ const DOCUMENTS = ['runtime', 'admin'].map((name) =>
  * Fields we send beyond the documents, by component schema or operation: each with the reason.
  * Empty: nothing is sent that the documents don't know.
  */
-const OURS = {}
+const OURS = { Bot: ['blocked'] }
 
 const TIMESTAMP = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/
 const ERROR_ID = /^err_\d{14}x[0-9A-F]{8}$/

@@ -55,3 +55,13 @@ once('the scheme is compared without regard to case, the token exactly', async (
   }
   assert.equal((await raw('GET', '/v1/admin/account/me', { token: null })).body.type, 'Unauthorized')
 })
+
+every('preferences keep any JSON; an unset one is null', 'setAccountPreference', async (w) => {
+  const client = w.asAdmin()
+  const key = unique('pref')
+  assert.deepEqual(await client.getAccountPreference({ key }), { value: null })
+  for (const value of [{ a: [1, null] }, 'text', 7, false]) {
+    assert.deepEqual(await client.setAccountPreference({ key, value }), {})
+    assert.deepEqual(await client.getAccountPreference({ key }), { value })
+  }
+})

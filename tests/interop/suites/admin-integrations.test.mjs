@@ -44,9 +44,10 @@ every('an integration is created, read by id and by name, changed and deleted', 
   await w.refused('ResourceNotFound', client.getIntegrationByName({ name, version: '1.2.3' }))
 })
 
-every('a name may hold a slash; versions are exact, latest or ranges', 'getIntegrationByName', async (w) => {
+every('a name may begin with the workspace’s handle; versions are exact, latest or ranges', 'getIntegrationByName', async (w) => {
   const client = w.asAdmin()
-  const name = `${unique('acme')}/crm`
+  const { handle } = await client.getWorkspace({ id: server.workspaceId })
+  const name = `${handle}/${unique('crm')}`
   const ids = {}
   for (const version of ['1.0.0', '1.10.0', '1.9.0', '2.0.0-beta.1']) {
     ids[version] = (await w.newIntegration({ name, version })).id
@@ -55,6 +56,7 @@ every('a name may hold a slash; versions are exact, latest or ranges', 'getInteg
   assert.equal(await find('1.0.0'), ids['1.0.0'])
   assert.equal(await find('latest'), ids['1.10.0'], 'the highest that is no prerelease')
   assert.equal(await find('>=1.0.0 <1.10.0'), ids['1.9.0'])
+  await w.refused('InvalidPayload', client.createIntegration({ name: `${unique('other')}/crm`, version: '1.0.0' }))
   await w.refused('ResourceNotFound', client.getIntegrationByName({ name, version: '3.0.0' }))
   await w.refused('ResourceNotFound', client.getIntegrationByName({ name: unique('none'), version: 'latest' }))
 })
@@ -128,4 +130,41 @@ once('a missing workspace header falls back to the only workspace or is refused'
     assert.equal(error.type, 'InvalidPayload')
   }
   assert.ok(server.workspaceId)
+})
+
+every('the hub shows public integrations, and only those', 'getPublicIntegration', async (w) => {
+  const client = w.asAdmin()
+  const name = unique('int')
+  const hidden = await w.newIntegration({ name, version: '1.0.0' })
+  const shown = await w.newIntegration({ name, version: '1.1.0', public: true })
+  assert.deepEqual([shown.public, shown.visibility], [true, 'public'])
+  const { integration } = await client.getPublicIntegration({ name, version: '1.1.0' })
+  assert.equal(integration.id, shown.id)
+  assert.equal(integration.ownerWorkspace.id, server.workspaceId)
+  assert.equal((await client.getPublicIntegrationById({ id: shown.id })).integration.id, shown.id)
+  const { integrations } = await client.listPublicIntegrations({ name })
+  assert.deepEqual(integrations.map((one) => one.id), [shown.id])
+  await w.refused('ResourceNotFound', client.getPublicIntegrationById({ id: hidden.id }))
+  await w.refused('ResourceNotFound', client.getPublicIntegration({ name, version: '1.0.0' }))
+  await w.refused('ResourceNotFound', client.getPublicIntegration({ name: unique('none'), version: 'latest' }))
+})
+
+every('validation says what creating and updating would, and does nothing', 'validateIntegrationCreation', async (w) => {
+  const client = w.asAdmin()
+  const wanted = { name: unique('int'), version: '1.0.0' }
+  assert.deepEqual(await client.validateIntegrationCreation(wanted), {})
+  await w.refused('ResourceNotFound', client.getIntegrationByName(wanted))
+  const integration = await w.newIntegration()
+  await w.refused('AlreadyExists', client.validateIntegrationCreation({ name: integration.name, version: '1.0.0' }))
+  assert.deepEqual(await client.validateIntegrationUpdate({ id: integration.id, title: 'Other' }), {})
+  assert.equal((await client.getIntegration({ id: integration.id })).integration.title, integration.title)
+  await w.refused('ResourceNotFound', client.validateIntegrationUpdate({ id: nobody('intver'), title: 'x' }))
+})
+
+every('a malformed schema or key is refused', 'createIntegration', async (w) => {
+  const client = w.asAdmin()
+  const make = (fields) => client.createIntegration({ name: unique('int'), version: '1.0.0', ...fields })
+  await w.refused('InvalidPayload', make({ states: { s: { type: 'planet', schema } } }))
+  await w.refused('InvalidIdentifier', make({ events: { 'not a key': { schema } } }))
+  await w.refused('InvalidIdentifier', make({ channels: { 'a:b': { messages: {} } } }))
 })

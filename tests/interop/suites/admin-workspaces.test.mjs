@@ -94,3 +94,24 @@ once('the workspace of the suite is listed', async (w) => {
   const all = await w.asAdmin().list.workspaces({}).collect()
   assert.ok(all.some((one) => one.id === server.workspaceId))
 })
+
+every('preferences of a workspace', 'setWorkspacePreference', async (w) => {
+  const client = w.asAdmin()
+  const key = unique('pref')
+  assert.deepEqual(await client.getWorkspacePreference({ key }), { value: null })
+  await client.setWorkspacePreference({ key, value: { theme: 'dark' } })
+  assert.deepEqual(await client.getWorkspacePreference({ key }), { value: { theme: 'dark' } })
+})
+
+every('public workspaces show their public side', 'getPublicWorkspace', async (w) => {
+  const client = w.asAdmin()
+  const workspace = await client.createWorkspace({ name: unique('w') })
+  await client.updateWorkspace({ id: workspace.id, isPublic: true, about: 'open' })
+  const seen = await client.getPublicWorkspace({ id: workspace.id })
+  assert.equal(seen.about, 'open')
+  assert.equal('ownerId' in seen, false)
+  const { workspaces } = await client.listPublicWorkspaces({ workspaceIds: [workspace.id] })
+  assert.deepEqual(workspaces.map((one) => one.id), [workspace.id])
+  await w.refused('ResourceNotFound', client.getPublicWorkspace({ id: missing }))
+  await client.deleteWorkspace({ id: workspace.id })
+})

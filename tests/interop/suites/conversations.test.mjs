@@ -71,15 +71,17 @@ every('update merges tags and bumps updatedAt', 'updateConversation', async (w) 
 })
 
 once('update: null removes a tag, currentTaskId is set and cleared, properties are replaced as a whole', async (w) => {
-  const { client } = await w.asBot()
+  const { bot, client } = await w.asBot()
   const { conversation } = await client.createConversation({ channel: 'c', tags: { a: '1' }, properties: { x: '1', y: '2' } })
   assert.deepEqual(conversation.properties, { x: '1', y: '2' })
   const { id } = conversation
-  const task = nobody('task')
+  const made = await ok('POST', '/v1/chat/tasks', { botId: bot.id, body: { type: 't', conversationId: id } })
+  const task = made.task.id
   const set = await client.updateConversation({ id, tags: { a: null }, currentTaskId: task, properties: { z: '3' } })
   assert.deepEqual(set.conversation.tags, {})
   assert.equal(set.conversation.currentTaskId, task)
   assert.deepEqual(set.conversation.properties, { z: '3' })
+  await w.refused('ReferenceNotFound', client.updateConversation({ id, currentTaskId: nobody('task') }))
   const cleared = await client.updateConversation({ id, currentTaskId: '' })
   assert.equal(cleared.conversation.currentTaskId, undefined)
   assert.deepEqual(cleared.conversation.properties, { z: '3' }, 'what is absent is kept')

@@ -9,7 +9,7 @@ use std::time::Duration;
 use duologue_client::{ByteStream, Client, StreamExt, TransportError, TryStreamExt};
 use duologue_model::{
     Conversation, Message, Timestamp,
-    id::{BotId, ConversationId, MessageId},
+    id::{ConversationId, MessageId},
 };
 use duologue_transcript::jsonl::{Reader, Reason, Record};
 use futures_util::stream::BoxStream;
@@ -27,7 +27,6 @@ const REOPEN: u32 = 6;
 
 /// Conversations of a server.
 pub(crate) struct Api {
-    bot: Option<BotId>,
     way: Way,
     /// How many conversations are open at once.
     parallel: usize,
@@ -66,7 +65,6 @@ impl Api {
     /// The conversations that match `filters` and come after `after`.
     pub fn new(client: Client, filters: &Filters, after: Option<Position>, manner: Manner) -> Self {
         Api {
-            bot: client.bot_id().map(BotId::from),
             listed: Some(listing::conversations(&client, filters, after, manner.collect)),
             opened: None,
             current: None,
@@ -77,10 +75,6 @@ impl Api {
 }
 
 impl Source for Api {
-    fn bot(&self) -> Option<BotId> {
-        self.bot.clone()
-    }
-
     async fn next(&mut self) -> Result<Option<Entry>, Error> {
         self.current = None;
         if let Some(listed) = self.listed.take() {

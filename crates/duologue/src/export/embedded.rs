@@ -112,10 +112,6 @@ impl Embedded {
 }
 
 impl Source for Embedded {
-    fn bot(&self) -> Option<BotId> {
-        Some(self.bot.clone())
-    }
-
     async fn next(&mut self) -> Result<Option<Entry>, Error> {
         self.current = None;
         while let Some(conversation) = self.peek().await? {

@@ -25,6 +25,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use duologue_client::Client;
 use duologue_model::{Identity, id::BotId};
 use duologue_store::Store;
 use duologue_transcript::{Format, Template};
@@ -138,6 +139,8 @@ pub struct Args {
 pub async fn run(args: Args) -> Result<(), Error> {
     let kind = kind(&args)?;
     let target = Target::of(&args);
+    // Before anything is written, so that a mistake leaves nothing behind.
+    let origin = Origin::open(&args).await?;
     let bot = args.server.bot_id().map(BotId::from);
     let state = target.state(options(&args, &kind, bot.as_ref())?);
     let done = match &state {
@@ -148,21 +151,39 @@ pub async fn run(args: Args) -> Result<(), Error> {
         _ => Done::default(),
     };
     let look = Look { kind, bot, title: args.title.clone() };
-    match &args.data {
-        Some(folder) => {
-            let (store, bot) = open(folder, look.bot.clone()).await?;
-            let source = Embedded::new(store, bot, &args.filters, done.after.clone()).await?;
+    let after = done.after.clone();
+    match origin {
+        Origin::Folder(store, bot) => {
+            let source = Embedded::new(*store, bot, &args.filters, after).await?;
             write(args, source, target, state, look, done).await
         }
-        None => {
-            let manner = Manner {
-                duologue: args.server.is_duologue().await?,
-                parallel: usize::from(args.parallel),
-                collect: args.collect,
-            };
-            let source = Api::new(args.server.client()?, &args.filters, done.after.clone(), manner);
+        Origin::Server(client, manner) => {
+            let source = Api::new(client, &args.filters, after, manner);
             write(args, source, target, state, look, done).await
         }
+    }
+}
+
+/// What is read from.
+enum Origin {
+    Folder(Box<Store>, BotId),
+    Server(Client, Manner),
+}
+
+impl Origin {
+    /// Opens the data folder, or asks the server what it is.
+    async fn open(args: &Args) -> Result<Self, Error> {
+        if let Some(folder) = &args.data {
+            let (store, bot) = open(folder, args.server.bot_id().map(BotId::from)).await?;
+            return Ok(Origin::Folder(Box::new(store), bot));
+        }
+        let client = args.server.client()?;
+        let manner = Manner {
+            duologue: args.server.is_duologue().await?,
+            parallel: usize::from(args.parallel),
+            collect: args.collect,
+        };
+        Ok(Origin::Server(client, manner))
     }
 }
 
@@ -177,6 +198,9 @@ fn kind(args: &Args) -> Result<Kind, Error> {
     if let Some(path) = &args.template {
         let source = fs::read_to_string(path).map_err(Error::file("can't read the template", path))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
+        // The engine drops a template's last line break. What it makes of the next conversation would
+        // go on in the same line, so there is one more to drop.
+        let source = if source.ends_with('\n') { source + "\n" } else { source };
         return Ok(Kind::Own(Box::new(Template::compile(&name, &source)?)));
     }
     let ending = args.out.as_deref().and_then(Path::extension).and_then(|ending| ending.to_str());
@@ -306,14 +330,13 @@ async fn write(
     mut source: impl Source,
     target: Target,
     state: Option<StateFile>,
-    mut look: Look,
+    look: Look,
     done: Done,
 ) -> Result<(), Error> {
     let mut stop = Stop::listen();
     if args.dry_run {
         return count(&args, source, &mut stop).await;
     }
-    look.bot = source.bot();
     let mut job = Job {
         progress: Progress::new("exported", args.quiet, None),
         output: target.output(look, &done)?,

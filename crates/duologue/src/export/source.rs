@@ -1,6 +1,6 @@
 //! What an export reads from.
 
-use duologue_model::{Conversation, Message, User, id::BotId};
+use duologue_model::{Conversation, Message, User};
 
 use super::Error;
 
@@ -15,9 +15,6 @@ pub(crate) struct Entry {
 /// Gives conversations in the order of [`Position`](super::filter::Position), each followed by its
 /// messages, oldest first.
 pub(crate) trait Source {
-    /// The bot whose conversations these are, if known.
-    fn bot(&self) -> Option<BotId>;
-
     /// The next conversation that is still there; `None` after the last. Messages of the one before
     /// that weren't taken are skipped.
     async fn next(&mut self) -> Result<Option<Entry>, Error>;
