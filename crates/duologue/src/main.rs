@@ -40,6 +40,11 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Check an embedded database, or a backup of one.
     Verify(backup::VerifyArgs),
+    /// Measure this server on this machine, against bare baselines in the same run.
+    Bench(duologue_bench::Args),
+    /// The baselines of `bench`.
+    #[command(hide = true)]
+    BenchBare(duologue_bench::bare::Args),
 }
 
 fn main() -> ExitCode {
@@ -64,6 +69,8 @@ fn main() -> ExitCode {
             Some(Command::Import(args)) => finish(import::run(args).await),
             Some(Command::Backup(args)) => finish(backup::backup(args)),
             Some(Command::Verify(args)) => finish(backup::verify(args)),
+            Some(Command::Bench(args)) => finish(duologue_bench::run(args).await),
+            Some(Command::BenchBare(args)) => finish(duologue_bench::bare::run(args).await),
         }
     })
 }
