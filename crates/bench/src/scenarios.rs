@@ -101,7 +101,8 @@ impl Speaking {
         let server = Server::duologue(folder.path(), database).await?;
         let mut client = Client::connect(&server.address).await?;
         let admin = vec![authorization(&access), ("x-workspace-id".into(), access.workspace.clone())];
-        let definition = r#"{"name":"bench","version":"1.0.0","channels":{"test":{"messages":{"text":{"schema":{}}}}}}"#;
+        let definition =
+            r#"{"name":"bench","version":"1.0.0","channels":{"test":{"messages":{"text":{"schema":{}}}}}}"#;
         let made = called(&mut client, "POST", "/v1/admin/integrations", &admin, definition).await?;
         let integration = text(&made["integration"]["id"]);
         let install = format!(r#"{{"integrations":{{"bench":{{"integrationId":"{integration}","enabled":true}}}}}}"#);

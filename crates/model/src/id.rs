@@ -105,6 +105,21 @@ impl BotId {
     }
 }
 
+impl MessageId {
+    /// The id of the `message_created` event that is the message itself: the same ULID under the
+    /// other prefix. `None` for ids made elsewhere, which have no such event.
+    pub fn event(&self) -> Option<EventId> {
+        Some(EventId::new(format!("evt_{}", self.0.strip_prefix("msg_")?)))
+    }
+}
+
+impl EventId {
+    /// The id of the message that this event would be, if it is one (see [`MessageId::event`]).
+    pub fn message(&self) -> Option<MessageId> {
+        Some(MessageId::new(format!("msg_{}", self.0.strip_prefix("evt_")?)))
+    }
+}
+
 impl<K> Clone for Id<K> {
     fn clone(&self) -> Self {
         Id(self.0.clone(), PhantomData)
@@ -316,6 +331,15 @@ mod tests {
         assert!(ConversationId::new("conv_1").check("id").is_err());
         let later: ConversationId = ids.id(at.plus_millis(1));
         assert!(later > made[999]);
+    }
+
+    #[test]
+    fn a_message_and_its_event_share_a_ulid() {
+        let message: MessageId = Generator::seeded(1).id(Timestamp::from_millis(1_700_000_000_000));
+        let event = message.event().unwrap();
+        assert!(event.as_str().starts_with("evt_01HF7YAT00"));
+        assert_eq!(event.message().unwrap(), message);
+        assert_eq!(MessageId::new("imported").event(), None);
     }
 
     #[test]

@@ -166,6 +166,9 @@ CREATE TABLE participants (
 CREATE INDEX participants_user ON participants (user_id, conversation_created_at, conversation_id);
 CREATE INDEX participants_listed ON participants (conversation_id, user_created_at, user_id);
 
+-- `announced`: the message is its own `message_created` event, under the same ULID. The event is
+-- pending while its outbox row is there and processed afterwards; any other end has a row in
+-- `events`.
 CREATE TABLE messages (
     conversation_id TEXT NOT NULL,
     created_at BIGINT NOT NULL,
@@ -178,6 +181,7 @@ CREATE TABLE messages (
     user_id TEXT NOT NULL,
     origin TEXT,
     tags TEXT NOT NULL,
+    announced BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     PRIMARY KEY (conversation_id, created_at, id)
 ) {clustered};
@@ -223,7 +227,8 @@ CREATE TABLE entity_tags (
 ) {clustered};
 CREATE INDEX entity_tags_entity ON entity_tags (entity_id);
 
--- `message_created` events keep no payload: it is rendered from the message when read.
+-- Events that aren't an announced message. A `message_created` event among them (of a message
+-- that was scheduled) keeps no payload: it is rendered from the message when read.
 CREATE TABLE events (
     bot_id TEXT NOT NULL,
     id TEXT NOT NULL,
@@ -251,14 +256,15 @@ CREATE INDEX events_due ON events (due_at, id) WHERE due_at IS NOT NULL;
 -- What must be delivered, written with what it is about. `id` is the id of the event, or of the
 -- message for an integration; `lane` is what keeps its order: a conversation, or the row itself.
 CREATE TABLE outbox (
-    id TEXT PRIMARY KEY,
     bot_id TEXT NOT NULL,
+    id TEXT NOT NULL,
     target TEXT NOT NULL,
     kind TEXT NOT NULL,
     lane TEXT NOT NULL,
     at BIGINT NOT NULL,
     attempts BIGINT NOT NULL,
-    due_at BIGINT NOT NULL
+    due_at BIGINT NOT NULL,
+    PRIMARY KEY (bot_id, id)
 ) {clustered};
 
 CREATE TABLE states (

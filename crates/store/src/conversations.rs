@@ -282,8 +282,19 @@ impl Script for Delete {
         named(tx, &self.who, &self.id, true).await?;
         let (id, bot) = (&self.id, &self.who.bot);
         for (sql, params) in [
-            ("DELETE FROM outbox WHERE id IN (SELECT id FROM events WHERE conversation_id = ?1)", params![id]),
-            ("DELETE FROM outbox WHERE id IN (SELECT id FROM messages WHERE conversation_id = ?1)", params![id]),
+            (
+                "DELETE FROM outbox WHERE bot_id = ?1 AND id IN (SELECT id FROM events WHERE conversation_id = ?2)",
+                params![bot, id],
+            ),
+            (
+                "DELETE FROM outbox WHERE bot_id = ?1 AND id IN (SELECT id FROM messages WHERE conversation_id = ?2)",
+                params![bot, id],
+            ),
+            (
+                "DELETE FROM outbox WHERE bot_id = ?1 AND id IN \
+                 (SELECT 'evt' || substr(id, 4) FROM messages WHERE conversation_id = ?2 AND announced = 1)",
+                params![bot, id],
+            ),
             ("DELETE FROM events WHERE conversation_id = ?1", params![id]),
             (
                 "DELETE FROM entity_tags WHERE kind = 'm' AND entity_id IN (SELECT id FROM messages WHERE conversation_id = ?1)",

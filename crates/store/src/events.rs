@@ -2,13 +2,15 @@
 //!
 //! An event's id carries its instant of creation, so the order of ids is the order of creation. A
 //! `message_created` event keeps no payload: message, user and conversation are put in when it is
-//! read, as they are then.
+//! read, as they are then. Most of them aren't even rows: see [`announced`].
+
+mod announced;
 
 use std::collections::{BTreeSet, HashMap};
 
 use duologue_model::{
     Conversation, Error as Refusal, ErrorKind, Event, EventStatus, Identity, Json, Message, Timestamp, User,
-    id::EventId,
+    id::{BotId, EventId},
 };
 use serde::Serialize;
 
@@ -245,6 +247,32 @@ async fn by_ids<T>(
     Ok(found)
 }
 
+/// An event, and whether its payload is kept by reference.
+async fn find(tx: &mut Tx<'_>, who: &Identity, id: &str) -> Result<Option<(Event, bool)>> {
+    let mut query = Query::new(&format!("SELECT {COLUMNS} FROM events e WHERE 1 = 1"));
+    query.and("e.bot_id =", &who.bot);
+    query.and("e.id =", id);
+    if !who.is_bot() {
+        query.and("e.owner =", who.view.owner());
+    }
+    let row = match query.run(tx).await?.into_iter().next() {
+        Some(row) => Some(row),
+        None => announced::find(tx, who, id).await?,
+    };
+    row.map(|mut row| stored(&mut row)).transpose()
+}
+
+/// The status of a bot's event, and the workflow that it is about.
+pub(crate) async fn standing(tx: &mut Tx<'_>, bot: &BotId, id: &str) -> Result<Option<(EventStatus, Option<String>)>> {
+    let sql = "SELECT workflow_id FROM events WHERE bot_id = ?1 AND id = ?2";
+    let workflow = match tx.query_opt(sql, params![bot, id]).await? {
+        Some(mut row) => row.opt_text()?,
+        None => None,
+    };
+    let event = find(tx, &Identity::bot(bot.clone()), id).await?;
+    Ok(event.map(|(event, _)| (event.status, workflow)))
+}
+
 struct Get {
     who: Identity,
     id: String,
@@ -253,15 +281,8 @@ struct Get {
 impl Script for Get {
     type Out = Event;
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Event> {
-        let mut query = Query::new(&format!("SELECT {COLUMNS} FROM events e WHERE 1 = 1"));
-        query.and("e.bot_id =", &self.who.bot);
-        query.and("e.id =", &self.id);
-        if !self.who.is_bot() {
-            query.and("e.owner =", self.who.view.owner());
-        }
         let missing = || Refusal::not_found("event", &self.id);
-        let mut row = query.run(tx).await?.into_iter().next().ok_or_else(missing)?;
-        let found = stored(&mut row)?;
+        let found = find(tx, &self.who, &self.id).await?.ok_or_else(missing)?;
         let event = render(tx, &self.who, vec![found]).await?.pop();
         Ok(event.ok_or_else(missing)?)
     }
@@ -312,7 +333,11 @@ impl Script for List {
         }
         let limit = query.bind(self.page.size.get() as i64 + 1);
         query.text.push_str(&format!(" ORDER BY e.id DESC LIMIT {limit}"));
-        let rows = query.run(tx).await?;
+        let mut rows = query.run(tx).await?;
+        if announced::concern(self) {
+            rows.extend(announced::page(tx, self).await?);
+            rows.sort_by(|a, b| b.position().cmp(&a.position()));
+        }
         let page = crate::page::page(rows, self.page.size, stored)?;
         Ok(Page { items: render(tx, &self.who, page.items).await?, next: page.next })
     }

@@ -106,7 +106,7 @@ const RULES: &[(&str, &str)] = &[
     ),
     (
         "pending events without their delivery",
-        "SELECT COUNT(*) FROM events e WHERE e.status = 'pending' AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.id = e.id)",
+        "SELECT COUNT(*) FROM events e WHERE e.status = 'pending' AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.bot_id = e.bot_id AND o.id = e.id)",
     ),
 ];
 

@@ -135,10 +135,10 @@ fn direction(who: &Identity, user: &UserId, recorded: bool) -> Direction {
 }
 
 /// Writes the next message of a conversation, with what follows from it.
-async fn append(tx: &mut Tx<'_>, who: &Identity, new: &NewMessage, id: Option<MessageId>) -> Result<Message> {
+async fn append(tx: &mut Tx<'_>, who: &Identity, new: &NewMessage) -> Result<Message> {
     let place = enter(tx, who, &new.conversation, &new.user).await?;
     let message = Message {
-        id: id.unwrap_or_else(|| tx.ids().id(place.at)),
+        id: tx.ids().id(place.at),
         created_at: place.at,
         updated_at: place.at,
         kind: new.kind.clone(),
@@ -149,11 +149,38 @@ async fn append(tx: &mut Tx<'_>, who: &Identity, new: &NewMessage, id: Option<Me
         tags: Tags::create(&new.tags, &who.view)?,
         origin: new.origin,
     };
-    write(tx, who, &place, &message).await?;
+    write(tx, who, &place, &message, true).await?;
     Ok(seen_by(message, who))
 }
 
-async fn write(tx: &mut Tx<'_>, who: &Identity, place: &Place, message: &Message) -> Result<()> {
+/// The statements after a message and its conversation: what has to be done because of it.
+enum Consequence {
+    /// The bot hears of it; the message is its own event under this id.
+    Announce(EventId),
+    /// The bot hears of it through an event of its own: the message's id is from another instant.
+    Event(EventId),
+    /// The integration says it.
+    Deliver,
+    /// Nothing: recorded only, or nobody else's conversation.
+    None,
+}
+
+impl Consequence {
+    fn of(tx: &Tx<'_>, place: &Place, message: &Message, own_instant: bool) -> Self {
+        match (message.direction, message.origin) {
+            (Direction::Incoming, None) => match message.id.event().filter(|_| own_instant) {
+                Some(id) => Consequence::Announce(id),
+                None => Consequence::Event(tx.ids().id(place.at)),
+            },
+            (Direction::Outgoing, None) if !place.owner.is_empty() => Consequence::Deliver,
+            _ => Consequence::None,
+        }
+    }
+}
+
+async fn write(tx: &mut Tx<'_>, who: &Identity, place: &Place, message: &Message, own_instant: bool) -> Result<()> {
+    let consequence = Consequence::of(tx, place, message, own_instant);
+    let announced = i64::from(matches!(consequence, Consequence::Announce(_)));
     let tags = message.tags.text();
     let origin = message.origin.map(|_| "synthetic");
     let updated_at = place.at.max(place.updated_at.plus_millis(1));
@@ -169,30 +196,36 @@ async fn write(tx: &mut Tx<'_>, who: &Identity, place: &Place, message: &Message
         &message.user_id,
         origin,
         &tags,
-        message.updated_at
+        message.updated_at,
+        announced
     ];
     let touch = params![&place.id, place.at, updated_at];
-    const INSERT: &str = "INSERT INTO messages (conversation_id, created_at, id, bot_id, seq, type, payload, direction, user_id, origin, tags, updated_at) \
-                          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+    const INSERT: &str = "INSERT INTO messages (conversation_id, created_at, id, bot_id, seq, type, payload, direction, user_id, origin, tags, updated_at, announced) \
+                          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
     const TOUCH: &str = "UPDATE conversations SET last_seq = last_seq + 1, message_count = message_count + 1, last_at = ?2, updated_at = ?3 WHERE id = ?1";
     const EVENT: &str = "INSERT INTO events (bot_id, id, owner, type, payload, status, failure_reason, conversation_id, user_id, message_id, workflow_id, due_at, created_at) \
                          VALUES (?1, ?2, ?3, 'message_created', NULL, 'pending', NULL, ?4, ?5, ?6, NULL, NULL, ?7)";
-    match (message.direction, message.origin) {
-        (Direction::Incoming, None) => {
-            let event: EventId = tx.ids().id(place.at);
+    match &consequence {
+        Consequence::Announce(event) => {
             tx.execute_all(&[
                 (INSERT, insert),
                 (TOUCH, touch),
-                (
-                    EVENT,
-                    params![&who.bot, &event, who.view.owner(), &place.id, &message.user_id, &message.id, place.at],
-                ),
-                (events::OUTBOX, params![&event, &who.bot, "", "event", &place.id, place.at]),
+                (events::OUTBOX, params![event, &who.bot, "", "event", &place.id, place.at]),
             ])
             .await?;
             tx.touches().outbox();
         }
-        (Direction::Outgoing, None) if !place.owner.is_empty() => {
+        Consequence::Event(event) => {
+            tx.execute_all(&[
+                (INSERT, insert),
+                (TOUCH, touch),
+                (EVENT, params![&who.bot, event, who.view.owner(), &place.id, &message.user_id, &message.id, place.at]),
+                (events::OUTBOX, params![event, &who.bot, "", "event", &place.id, place.at]),
+            ])
+            .await?;
+            tx.touches().outbox();
+        }
+        Consequence::Deliver => {
             tx.execute_all(&[
                 (INSERT, insert),
                 (TOUCH, touch),
@@ -201,7 +234,7 @@ async fn write(tx: &mut Tx<'_>, who: &Identity, place: &Place, message: &Message
             .await?;
             tx.touches().outbox();
         }
-        _ => tx.execute_all(&[(INSERT, insert), (TOUCH, touch)]).await?,
+        Consequence::None => tx.execute_all(&[(INSERT, insert), (TOUCH, touch)]).await?,
     }
     if !message.tags.is_empty() {
         tag_index::update(tx, &who.bot, "m", message.id.as_str(), message.created_at, &Tags::default(), &message.tags)
@@ -249,7 +282,7 @@ async fn schedule(tx: &mut Tx<'_>, who: &Identity, new: &NewMessage, due: Timest
 async fn create(tx: &mut Tx<'_>, who: &Identity, new: &NewMessage) -> Result<Message> {
     match new.schedule.map(|schedule| schedule.due(tx.now())) {
         Some(due) if due > tx.now() => schedule(tx, who, new, due).await,
-        _ => append(tx, who, new, None).await,
+        _ => append(tx, who, new).await,
     }
 }
 
@@ -428,8 +461,14 @@ impl Script for Delete {
             tx.execute("DELETE FROM scheduled_messages WHERE id = ?1", params![&self.id]).await?;
         } else {
             tx.execute_all(&[
-                ("DELETE FROM outbox WHERE id = ?1", params![&self.id]),
-                ("DELETE FROM outbox WHERE id IN (SELECT id FROM events WHERE message_id = ?1)", params![&self.id]),
+                (
+                    "DELETE FROM outbox WHERE bot_id = ?1 AND id IN (?2, ?3)",
+                    params![&self.who.bot, &self.id, message.id.event().as_ref()],
+                ),
+                (
+                    "DELETE FROM outbox WHERE bot_id = ?1 AND id IN (SELECT id FROM events WHERE message_id = ?2)",
+                    params![&self.who.bot, &self.id],
+                ),
                 ("DELETE FROM events WHERE message_id = ?1", params![&self.id]),
                 (
                     "DELETE FROM messages WHERE conversation_id = ?1 AND created_at = ?2 AND id = ?3",
@@ -570,8 +609,8 @@ pub(crate) async fn record(
     let tags = message.tags.text();
     let written = tx
         .execute(
-            "INSERT INTO messages (conversation_id, created_at, id, bot_id, seq, type, payload, direction, user_id, origin, tags, updated_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT DO NOTHING",
+            "INSERT INTO messages (conversation_id, created_at, id, bot_id, seq, type, payload, direction, user_id, origin, tags, updated_at, announced) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0) ON CONFLICT DO NOTHING",
             params![
                 conversation, message.created_at, &message.id, &who.bot, seq, &message.kind, &message.payload,
                 message.direction.name(), &message.user_id, message.origin.map(|_| "synthetic"), &tags, message.updated_at
@@ -669,7 +708,7 @@ pub(crate) async fn release_due(tx: &mut Tx<'_>, limit: i64) -> Result<usize> {
             tags,
             origin,
         };
-        write(tx, &who, &place, &message).await?;
+        write(tx, &who, &place, &message, false).await?;
     }
     Ok(count)
 }

@@ -141,6 +141,14 @@ impl Row {
         Row(values.into_iter())
     }
 
+    /// Position and id, of a row that starts with them and hasn't been read yet.
+    pub(crate) fn position(&self) -> (i64, &str) {
+        match self.0.as_slice() {
+            [Value::Int(at), Value::Text(id), ..] => (*at, id),
+            _ => (0, ""),
+        }
+    }
+
     /// The next column, text or NULL.
     pub fn opt_text(&mut self) -> Result<Option<String>> {
         match self.0.next() {

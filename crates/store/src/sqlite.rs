@@ -1,8 +1,10 @@
 //! The embedded engine: one writer thread that groups waiting transactions into one durable
 //! commit, readers on the calling thread, checkpoints on a thread of their own.
 //!
-//! Each transaction of a group has a savepoint, so that one that fails doesn't undo its
-//! neighbours. Callers hear of success only after the commit is synced to disk.
+//! A transaction that fails doesn't undo its neighbours: nearly all fail before they have written
+//! anything, so a group runs without savepoints at first; when one fails later than that, the group
+//! is rolled back and run again with a savepoint for each. Callers hear of success only after the
+//! commit is synced to disk.
 //!
 //! The write-ahead log is copied into the database by the checkpoint thread. Under constant load
 //! such a copy never catches up entirely, so the log can't start over; when it grows past a bound
@@ -84,7 +86,7 @@ thread_local! {
 
 /// Work for the writer's thread.
 trait Job: Send {
-    /// Runs inside a savepoint; says whether to keep what it did.
+    /// Runs, perhaps for the second time; says whether to keep what it did.
     fn run(&mut self, conn: &mut Connection, clock: &Clock, ids: &Generator) -> bool;
     /// What the commit must wake, once.
     fn touches(&mut self) -> Touches;
@@ -347,19 +349,35 @@ impl Writer {
 
     fn all(&mut self, first: Box<dyn Job>, done: &mut Vec<Box<dyn Job>>) -> Result<()> {
         let begun = self.conn.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute([]));
+        let mut clean = true;
         let mut next = Some(first);
         while let Some(mut job) = next {
-            let ran = if begun.is_ok() { self.one(&mut job) } else { Ok(()) };
+            // After a failure the rest only joins the group; all of it runs below.
+            clean = clean && begun.is_ok() && !self.conn.is_autocommit() && self.bare(&mut job);
             done.push(job);
-            ran?;
             next = if done.len() < GROUP { self.queue.try_recv().ok() } else { None };
         }
         begun?;
+        if self.conn.is_autocommit() {
+            return Err(Error::Database("the database ended the transaction by itself; is the disk full?".into()));
+        }
+        if !clean {
+            self.conn.execute_batch("ROLLBACK; BEGIN IMMEDIATE")?;
+            for job in done.iter_mut() {
+                self.protected(job)?;
+            }
+        }
         self.conn.prepare_cached("COMMIT")?.execute([])?;
         Ok(())
     }
 
-    fn one(&mut self, job: &mut Box<dyn Job>) -> Result<()> {
+    /// Runs a job without a savepoint; false if it failed after it had changed something.
+    fn bare(&mut self, job: &mut Box<dyn Job>) -> bool {
+        let before = self.conn.total_changes();
+        job.run(&mut self.conn, &self.clock, &self.ids) || self.conn.total_changes() == before
+    }
+
+    fn protected(&mut self, job: &mut Box<dyn Job>) -> Result<()> {
         self.conn.prepare_cached("SAVEPOINT one")?.execute([])?;
         if !job.run(&mut self.conn, &self.clock, &self.ids) {
             self.conn.prepare_cached("ROLLBACK TO one")?.execute([])?;

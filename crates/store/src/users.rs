@@ -295,8 +295,8 @@ impl Script for Delete {
             ("DELETE FROM participants WHERE user_id = ?1", params![id]),
             ("DELETE FROM states WHERE bot_id = ?1 AND type = 'user' AND scope_id = ?2", params![&self.who.bot, id]),
             (
-                "DELETE FROM outbox WHERE id IN (SELECT id FROM events WHERE user_id = ?1 AND status = 'scheduled')",
-                params![id],
+                "DELETE FROM outbox WHERE bot_id = ?1 AND id IN (SELECT id FROM events WHERE user_id = ?2 AND status = 'scheduled')",
+                params![&self.who.bot, id],
             ),
             ("DELETE FROM events WHERE user_id = ?1 AND status = 'scheduled'", params![id]),
             ("DELETE FROM past_positions WHERE bot_id = ?1 AND kind = 'u' AND id = ?2", params![&self.who.bot, id]),

@@ -64,12 +64,10 @@ async fn acknowledged(tx: &mut Tx<'_>, who: &Identity, event: Option<&str>, work
     let event = event.ok_or_else(|| {
         Refusal::invalid_payload("status \"in_progress\" needs eventId, the id of the event being handled")
     })?;
-    let sql = "SELECT status, workflow_id FROM events WHERE bot_id = ?1 AND id = ?2";
     let refuse =
         || Refusal::invalid_payload(format!("eventId \"{event}\" is not the id of an event that is being handled"));
-    let mut row = tx.query_opt(sql, params![&who.bot, event]).await?.ok_or_else(refuse)?;
-    let (status, of) = (row.text()?, row.opt_text()?);
-    if status != "pending" || (workflow.is_some() && of.as_deref() != workflow) {
+    let (status, of) = crate::events::standing(tx, &who.bot, event).await?.ok_or_else(refuse)?;
+    if status != EventStatus::Pending || (workflow.is_some() && of.as_deref() != workflow) {
         return Err(refuse().into());
     }
     Ok(event.to_owned())
