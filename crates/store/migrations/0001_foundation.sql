@@ -168,7 +168,8 @@ CREATE INDEX participants_listed ON participants (conversation_id, user_created_
 
 -- `announced`: the message is its own `message_created` event, under the same ULID. The event is
 -- pending while its outbox row is there and processed afterwards; any other end has a row in
--- `events`.
+-- `events`. Not clustered: rows are appended to a heap, so that messages of many conversations at
+-- once change few pages.
 CREATE TABLE messages (
     conversation_id TEXT NOT NULL,
     created_at BIGINT NOT NULL,
@@ -184,7 +185,7 @@ CREATE TABLE messages (
     announced BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     PRIMARY KEY (conversation_id, created_at, id)
-) {clustered};
+);
 CREATE UNIQUE INDEX messages_id ON messages (id);
 CREATE INDEX messages_bot ON messages (bot_id, created_at, id);
 

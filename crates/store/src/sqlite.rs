@@ -40,9 +40,9 @@ const GROUP: usize = 256;
 /// Transactions that may wait before callers are made to wait for room.
 const QUEUE: usize = 4096;
 /// Pages in the log at which the checkpoint thread starts (4 KiB each).
-const CHECKPOINT_PAGES: i32 = 4_000;
+const CHECKPOINT_PAGES: i32 = 8_000;
 /// Pages in the log at which the writer makes it start over.
-const RESTART_PAGES: i32 = 16_000;
+const RESTART_PAGES: i32 = 24_000;
 
 /// An open database file.
 pub(crate) struct Engine {
