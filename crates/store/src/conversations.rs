@@ -45,6 +45,13 @@ pub(crate) async fn find(tx: &mut Tx<'_>, who: &Identity, id: &str, lock: bool) 
     Ok((who.is_bot() || conversation.integration == who.view.owner()).then_some(conversation))
 }
 
+/// Whether there is such a conversation for the caller.
+pub(crate) async fn exists(tx: &mut Tx<'_>, who: &Identity, id: &str) -> Result<bool> {
+    let sql = "SELECT owner FROM conversations WHERE id = ?1 AND bot_id = ?2";
+    let Some(mut row) = tx.query_opt(sql, params![id, &who.bot]).await? else { return Ok(false) };
+    Ok(who.is_bot() || row.text()? == who.view.owner())
+}
+
 /// Refuses a conversation that doesn't exist or isn't the caller's, as the path's entity.
 pub(crate) async fn named(tx: &mut Tx<'_>, who: &Identity, id: &str, lock: bool) -> Result<Conversation> {
     find(tx, who, id, lock).await?.ok_or_else(|| Error::Refused(Refusal::not_found("conversation", id)))

@@ -331,8 +331,7 @@ impl Script for List {
         if let Some(cursor) = &self.page.after {
             query.and("e.id <", &cursor.id);
         }
-        let limit = query.bind(self.page.size.get() as i64 + 1);
-        query.text.push_str(&format!(" ORDER BY e.id DESC LIMIT {limit}"));
+        query.text.push_str(&format!(" ORDER BY e.id DESC LIMIT {}", self.page.size.get() + 1));
         let mut rows = query.run(tx).await?;
         if announced::concern(self) {
             rows.extend(announced::page(tx, self).await?);

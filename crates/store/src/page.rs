@@ -316,8 +316,10 @@ impl Drive {
                 0
             } else {
                 let (key, value) = &list.tags()[index];
-                let sql = "SELECT COUNT(*) FROM (SELECT 1 AS one FROM entity_tags WHERE bot_id = ?1 AND kind = ?2 AND key = ?3 AND value = ?4 LIMIT ?5) AS some";
-                let found = tx.query_opt(sql, params![&list.who().bot, L::KIND, key, value, RARE]).await?;
+                let sql = format!(
+                    "SELECT COUNT(*) FROM (SELECT 1 AS one FROM entity_tags WHERE bot_id = ?1 AND kind = ?2 AND key = ?3 AND value = ?4 LIMIT {RARE}) AS some"
+                );
+                let found = tx.query_opt(&sql, params![&list.who().bot, L::KIND, key, value]).await?;
                 found.map_or(Ok(0), |mut row| row.int())?
             };
             if best.is_none_or(|(least, _)| count < least) {
@@ -431,10 +433,10 @@ impl Query {
         }
     }
 
-    /// Orders and bounds.
+    /// Orders and bounds. The bound stands in the text: SQLite prepares a statement anew whenever
+    /// a parameter of its LIMIT is bound.
     pub(crate) fn order(&mut self, pos: &str, id: &str, ascending: bool, limit: usize) {
         let way = if ascending { "ASC" } else { "DESC" };
-        let limit = self.bind(limit as i64);
         self.text.push_str(&format!(" ORDER BY {pos} {way}, {id} {way} LIMIT {limit}"));
     }
 

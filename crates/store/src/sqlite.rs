@@ -273,6 +273,8 @@ pub(crate) fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
     let conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .map_err(|e| Error::Setup(format!("can't open the database {}: {e}", path.display())))?;
     conn.busy_timeout(Duration::from_secs(5))?;
+    // Otherwise SQLite prepares many a cached statement anew for each set of parameters.
+    conn.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.pragma_update(None, "journal_mode", "WAL")?;
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "temp_store", "MEMORY")?;

@@ -10,7 +10,7 @@ use crate::{
     events::{self, Pending},
     page::{Page, PageRequest, Query},
     params,
-    sql::Row,
+    sql::{Dialect, Row},
     tasks,
     tx::{Script, Tx},
     users, workflows,
@@ -84,8 +84,8 @@ impl Key {
             );
         }
         let exists = match self.kind {
-            StateType::Conversation => conversations::find(tx, who, id, false).await?.is_some(),
-            StateType::User => users::find(tx, who, id, false).await?.is_some(),
+            StateType::Conversation => conversations::exists(tx, who, id).await?,
+            StateType::User => users::exists(tx, who, id).await?,
             StateType::Workflow => workflows::find(tx, who, id, false).await?.is_some(),
             StateType::Task => tasks::find(tx, who, id).await?.is_some(),
             StateType::Bot => id == who.bot.as_str(),
@@ -112,7 +112,7 @@ impl Key {
     }
 
     async fn find(&self, tx: &mut Tx<'_>, scope: &str, lock: bool) -> Result<Option<State>> {
-        let lock = if lock { " {for_update}" } else { "" };
+        let lock = if lock && tx.dialect() == Dialect::Postgres { " {for_update}" } else { "" };
         let sql = format!(
             "SELECT {COLUMNS} FROM states e WHERE e.bot_id = ?1 AND e.type = ?2 AND e.scope_id = ?3 AND e.owner = ?4 AND e.name = ?5{lock}"
         );
@@ -207,8 +207,10 @@ fn fresh(tx: &Tx<'_>, key: &Key, scope: &str, payload: &Json, expiry: Option<i64
 /// The live row under this key, for writing. An expired one is removed on the way.
 async fn live(tx: &mut Tx<'_>, key: &Key, scope: &str) -> Result<Option<State>> {
     // Two writers of a row that isn't there yet must not both create it.
-    tx.lock(&format!("state:{}:{}:{scope}:{}:{}", key.who.bot, key.kind.name(), key.who.view.owner(), key.name))
-        .await?;
+    if tx.dialect() == Dialect::Postgres {
+        tx.lock(&format!("state:{}:{}:{scope}:{}:{}", key.who.bot, key.kind.name(), key.who.view.owner(), key.name))
+            .await?;
+    }
     match key.find(tx, scope, true).await? {
         Some(state) if is_live(&state, tx.now()) => Ok(Some(state)),
         Some(expired) => expire(tx, key, expired, scope).await.map(|()| None),

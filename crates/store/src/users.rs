@@ -60,6 +60,13 @@ pub(crate) async fn find(tx: &mut Tx<'_>, who: &Identity, id: &str, lock: bool) 
     Ok(user.is_visible(who).then_some(user))
 }
 
+/// Whether there is such a user for the caller.
+pub(crate) async fn exists(tx: &mut Tx<'_>, who: &Identity, id: &str) -> Result<bool> {
+    let sql = "SELECT owner FROM users WHERE id = ?1 AND bot_id = ?2";
+    let Some(mut row) = tx.query_opt(sql, params![id, &who.bot]).await? else { return Ok(false) };
+    Ok(who.is_bot() || row.text()? == who.view.owner() || id == who.bot.as_str())
+}
+
 /// What a new user is made of.
 #[derive(Clone, Debug, Default)]
 pub struct NewUser {

@@ -87,7 +87,7 @@ fn source(list: &List) -> Query {
         ));
         query.and("n.user_id =", user);
         after(&mut query, list, "n");
-        let limit = query.bind(list.page.size.get() as i64 + 1);
+        let limit = list.page.size.get() + 1;
         query.text.push_str(&format!(" ORDER BY n.created_at DESC LIMIT {limit}) WHERE m.announced = 1"));
         query.and("p.user_id =", user);
         return query;
