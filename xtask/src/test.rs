@@ -83,11 +83,11 @@ pub fn run(options: &Options) -> Result<bool, Failure> {
     Ok(summary(&parts))
 }
 
-/// The release build of the server, which the interop and fault tests run.
+/// The server that the interop tests run: the debug build, which the tests of the workspace build anyway.
 fn build_server() -> Result<PathBuf, Failure> {
-    check("building the server", cargo().args(["build", "--release", "--locked", "--package", "duologue"]))?;
+    check("building the server", cargo().args(["build", "--locked", "--workspace"]))?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| scratch::root().join("target"), PathBuf::from);
-    Ok(std::path::absolute(target.join("release/duologue"))?)
+    Ok(std::path::absolute(target.join("debug/duologue"))?)
 }
 
 fn workspace_tests(binary: &Path, cluster: Option<&Cluster>, filter: Option<&str>) -> Result<Tally, Failure> {
