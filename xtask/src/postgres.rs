@@ -126,8 +126,8 @@ fn serve(programs: &Path, directory: &Path, owner: Option<&Owner>) -> Result<(Ba
     command.args(["-D", "data", "-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1"]);
     command.arg("-c").arg(format!("unix_socket_directories={}", directory.display()));
     command.args(["-c", "max_connections=600"]).stdout(log.try_clone()?).stderr(log);
-    // SIGINT is PostgreSQL's "fast shutdown".
-    let mut server = Background::start("PostgreSQL", "INT", &mut command)?;
+    // SIGQUIT is PostgreSQL's "immediate shutdown": nobody needs what a checkpoint would take long to write.
+    let mut server = Background::start("PostgreSQL", "QUIT", &mut command)?;
     server.await_ready(Duration::from_secs(60), || accepts(programs, port))?;
     Ok((server, port))
 }
