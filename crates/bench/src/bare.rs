@@ -308,7 +308,10 @@ impl Postgres {
             client.prepare_cached(&INSERT.replace("messages", "bare.messages")).await.map_err(unexpected)?;
         let at = m.created_at.millis();
         client
-            .execute(&statement, &[&m.conversation_id, &at, &m.id, &BOT, &m.seq, &m.kind, &m.payload.text(), &m.user_id])
+            .execute(
+                &statement,
+                &[&m.conversation_id, &at, &m.id, &BOT, &m.seq, &m.kind, &m.payload.text(), &m.user_id],
+            )
             .await
             .map_err(unexpected)
     }
