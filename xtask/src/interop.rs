@@ -1,6 +1,10 @@
 //! The official npm clients against a server: `tests/interop`.
 
-use std::{path::Path, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use crate::{
     process::{Failure, recorded},
@@ -10,9 +14,17 @@ use crate::{
     tools,
 };
 
+/// All suites together; each has a limit of its own in `run.mjs`.
+const LIMIT: Duration = Duration::from_secs(15 * 60);
+
+/// Where the suites and their packages are.
+pub fn directory() -> PathBuf {
+    scratch::root().join("tests/interop")
+}
+
 /// Runs the suites against a fresh server on the given engine.
 pub fn run(binary: &Path, database: Option<&str>, filter: Option<&str>) -> Result<Tally, Failure> {
-    let directory = scratch::root().join("tests/interop");
+    let directory = directory();
     tools::node_packages(&directory)?;
     let mut server = Server::start(binary, database)?;
     let mut command = Command::new("node");
@@ -26,9 +38,9 @@ pub fn run(binary: &Path, database: Option<&str>, filter: Option<&str>) -> Resul
     if let Some(filter) = filter {
         command.args(["--filter", filter]);
     }
-    let (status, output) = recorded(&mut command)?;
+    let ran = recorded(&mut command, LIMIT)?;
     if let Some(log) = server.post_mortem() {
         eprintln!("xtask: the server ended during the tests; the end of its log:\n{log}");
     }
-    Ok(Tally::of(&output, status.success()))
+    Ok(Tally::of(&ran.output, ran.succeeded()))
 }

@@ -7,6 +7,7 @@
 mod interop;
 mod postgres;
 mod process;
+mod readme;
 mod scratch;
 mod server;
 mod tally;
@@ -25,9 +26,11 @@ Tasks of this repository.
 
   cargo xtask test [--only PART] [--no-postgres] [FILTER]
       Builds the server, then runs all tests: unit, contract and fault tests of the workspace on
-      SQLite and PostgreSQL, doc tests, and the official npm clients against a server on each
-      engine. What is missing is installed: npm packages, cargo-nextest, PostgreSQL's server.
-      PART is one of unit, interop-sqlite, interop-postgres.
+      SQLite and PostgreSQL, doc tests, the official npm clients against a server on each engine,
+      and the commands that README.md and the server's first start tell people to type. What is
+      missing is installed: npm packages by their lock file; Node.js, curl and PostgreSQL's server
+      with apt. With cargo-nextest, if it is there, tests of several crates run at once.
+      PART is one of unit, interop-sqlite, interop-postgres, readme.
       FILTER: only tests whose name contains it.
       --no-postgres: leave out what needs PostgreSQL.
 
@@ -71,11 +74,10 @@ fn options(words: &[&str]) -> Result<Options, Failure> {
         match *word {
             "--no-postgres" => options.no_postgres = true,
             "--only" => {
-                let name = rest.next().ok_or("--only needs unit, interop-sqlite or interop-postgres")?;
-                options.only =
-                    Some(Part::from_name(name).ok_or_else(|| {
-                        format!("--only {name}: there are unit, interop-sqlite and interop-postgres")
-                    })?);
+                let name = rest.next().ok_or("--only needs unit, interop-sqlite, interop-postgres or readme")?;
+                options.only = Some(Part::from_name(name).ok_or_else(|| {
+                    format!("--only {name}: there are unit, interop-sqlite, interop-postgres and readme")
+                })?);
             }
             flag if flag.starts_with('-') => {
                 return Err(format!("unknown flag {flag}; see cargo xtask --help").into());

@@ -1,6 +1,6 @@
 //! A throw-away PostgreSQL cluster with a server's usual settings.
 //!
-//! PostgreSQL refuses to run as root, so root runs it as the user `postgres`. Nothing is switched
+//! PostgreSQL refuses to run as root, so root runs it as the user `postgres`, or else `nobody`. Nothing is switched
 //! off that makes it durable: the fault tests rely on it. Texts sort by the rules of a language,
 //! as on most installations, so that SQL that relies on byte order is caught.
 
@@ -75,12 +75,12 @@ struct Owner {
 
 impl Owner {
     fn find() -> Result<Self, Failure> {
-        let id = |flag| -> Result<u32, Failure> {
-            let text = quiet(Command::new("id").args([flag, "postgres"]))
-                .map_err(|_| "PostgreSQL does not run as root, and there is no user `postgres`: create it")?;
-            Ok(text.trim().parse()?)
-        };
-        Ok(Owner { user: id("-u")?, group: id("-g")? })
+        let id =
+            |flag, name| -> Result<u32, Failure> { Ok(quiet(Command::new("id").args([flag, name]))?.trim().parse()?) };
+        let of = |name| Ok(Owner { user: id("-u", name)?, group: id("-g", name)? });
+        of("postgres").or_else(|_: Failure| of("nobody")).map_err(|_: Failure| {
+            "PostgreSQL does not run as root, and there is neither a user `postgres` nor `nobody`: create one".into()
+        })
     }
 
     fn give(&self, path: &Path) -> io::Result<()> {
@@ -125,9 +125,9 @@ fn serve(programs: &Path, directory: &Path, owner: Option<&Owner>) -> Result<(Ba
     let mut command = program(programs, "postgres", directory, owner);
     command.args(["-D", "data", "-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1"]);
     command.arg("-c").arg(format!("unix_socket_directories={}", directory.display()));
-    command.args(["-c", "max_connections=200"]).stdout(log.try_clone()?).stderr(log);
-    // SIGINT is PostgreSQL's "fast shutdown".
-    let mut server = Background::start("PostgreSQL", "INT", &mut command)?;
+    command.args(["-c", "max_connections=600"]).stdout(log.try_clone()?).stderr(log);
+    // SIGQUIT is PostgreSQL's "immediate shutdown": nobody needs what a checkpoint would take long to write.
+    let mut server = Background::start("PostgreSQL", "QUIT", &mut command)?;
     server.await_ready(Duration::from_secs(60), || accepts(programs, port))?;
     Ok((server, port))
 }

@@ -39,7 +39,15 @@ impl fmt::Display for Interrupted {
 impl Error for Interrupted {}
 
 static STOP: AtomicBool = AtomicBool::new(false);
-static FOREGROUND: Mutex<Option<u32>> = Mutex::new(None);
+static FOREGROUND: Mutex<Option<Target>> = Mutex::new(None);
+
+/// Whom a signal is for.
+#[derive(Clone, Copy, Debug)]
+enum Target {
+    Process(u32),
+    /// The process and all that it started.
+    Group(u32),
+}
 
 /// Starts listening for SIGINT and SIGTERM.
 pub fn watch_signals() {
@@ -47,8 +55,8 @@ pub fn watch_signals() {
     thread::spawn(move || {
         for _ in signals.forever() {
             STOP.store(true, Ordering::SeqCst);
-            if let Some(pid) = *lock(&FOREGROUND) {
-                signal("TERM", pid);
+            if let Some(target) = *lock(&FOREGROUND) {
+                signal("TERM", target);
             }
         }
     });
@@ -64,8 +72,13 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// Sends a signal by name. A process that is gone already is no problem.
-fn signal(name: &str, pid: u32) {
-    let _ = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).stderr(Stdio::null()).status();
+fn signal(name: &str, target: Target) {
+    let whom = match target {
+        Target::Process(pid) => pid.to_string(),
+        Target::Group(pid) => format!("-{pid}"),
+    };
+    // The shell's own `kill`: the program of that name isn't everywhere.
+    let _ = Command::new("sh").args(["-c", "kill -s \"$0\" -- \"$1\"", name, &whom]).stderr(Stdio::null()).status();
 }
 
 /// The cargo that runs this.
@@ -87,11 +100,38 @@ pub fn status(command: &mut Command) -> Result<ExitStatus, Failure> {
 }
 
 fn wait(mut child: Child) -> Result<ExitStatus, Failure> {
-    *lock(&FOREGROUND) = Some(child.id());
+    *lock(&FOREGROUND) = Some(Target::Process(child.id()));
     let status = child.wait();
     *lock(&FOREGROUND) = None;
     go_on()?;
     Ok(status?)
+}
+
+/// Waits for a process that leads a group of its own; `None` if it had to be ended after `limit`.
+/// Nothing that it started is left behind.
+fn wait_at_most(mut child: Child, limit: Duration) -> Result<Option<ExitStatus>, Failure> {
+    let group = Target::Group(child.id());
+    *lock(&FOREGROUND) = Some(group);
+    let status = poll(&mut child, limit);
+    if matches!(status, Ok(None)) {
+        signal("TERM", group);
+        let _ = poll(&mut child, Duration::from_secs(10));
+    }
+    signal("KILL", group);
+    let _ = child.wait();
+    *lock(&FOREGROUND) = None;
+    go_on()?;
+    Ok(status?)
+}
+
+fn poll(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
+    let end = Instant::now() + limit;
+    loop {
+        match child.try_wait()? {
+            None if Instant::now() < end => thread::sleep(Duration::from_millis(20)),
+            status => return Ok(status),
+        }
+    }
 }
 
 /// Runs a command that must succeed, under a headline.
@@ -113,10 +153,28 @@ pub fn quiet(command: &mut Command) -> Result<String, Failure> {
     Err(format!("{} {}\n{out}{err}", show(command), output.status).into())
 }
 
-/// Runs a command in the foreground and also keeps what it writes on both streams.
-pub fn recorded(command: &mut Command) -> Result<(ExitStatus, String), Failure> {
+/// What came of a command that ran under a time limit.
+#[derive(Debug)]
+pub struct Recorded {
+    /// How it ended; `None` if the limit ended it.
+    pub status: Option<ExitStatus>,
+    /// What it wrote, both streams.
+    pub output: String,
+}
+
+impl Recorded {
+    /// Whether it ended by itself, without a complaint.
+    pub fn succeeded(&self) -> bool {
+        self.status.is_some_and(|status| status.success())
+    }
+}
+
+/// Runs a command in the foreground, at most for `limit`, and also keeps what it writes.
+pub fn recorded(command: &mut Command, limit: Duration) -> Result<Recorded, Failure> {
     go_on()?;
     let mut child = command
+        .stdin(Stdio::null())
+        .process_group(0)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -124,10 +182,14 @@ pub fn recorded(command: &mut Command) -> Result<(ExitStatus, String), Failure> 
     let (out, err) = (child.stdout.take(), child.stderr.take());
     let out = thread::spawn(move || out.map(|stream| tee(stream, io::stdout())).unwrap_or_default());
     let err = thread::spawn(move || err.map(|stream| tee(stream, io::stderr())).unwrap_or_default());
-    let status = wait(child);
-    let mut text = out.join().unwrap_or_default();
-    text.push_str(&err.join().unwrap_or_default());
-    Ok((status?, text))
+    let status = wait_at_most(child, limit);
+    let mut output = out.join().unwrap_or_default();
+    output.push_str(&err.join().unwrap_or_default());
+    let status = status?;
+    if status.is_none() {
+        eprintln!("\nxtask: {} was ended: it took longer than {} s", show(command), limit.as_secs());
+    }
+    Ok(Recorded { status, output })
 }
 
 /// Copies a stream line by line and keeps it.
@@ -199,7 +261,7 @@ impl Drop for Background {
         if !self.runs() {
             return;
         }
-        signal(self.stop_signal, self.child.id());
+        signal(self.stop_signal, Target::Process(self.child.id()));
         let end = Instant::now() + Duration::from_secs(20);
         while self.runs() {
             if Instant::now() > end {
@@ -210,5 +272,31 @@ impl Drop for Background {
             }
             thread::sleep(Duration::from_millis(20));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str, limit: Duration) -> Recorded {
+        recorded(Command::new("sh").args(["-c", script]), limit).unwrap()
+    }
+
+    #[test]
+    fn what_ends_by_itself_is_kept() {
+        let ran = shell("echo out; echo err >&2", Duration::from_secs(20));
+        assert!(ran.succeeded());
+        assert_eq!(ran.output, "out\nerr\n");
+        assert!(!shell("exit 3", Duration::from_secs(20)).succeeded());
+    }
+
+    #[test]
+    fn what_hangs_is_ended_with_all_it_started() {
+        let started = Instant::now();
+        let ran = shell("echo begun; sleep 50 & sleep 50", Duration::from_millis(300));
+        assert!(ran.status.is_none());
+        assert_eq!(ran.output, "begun\n");
+        assert!(started.elapsed() < Duration::from_secs(9));
     }
 }

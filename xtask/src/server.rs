@@ -66,7 +66,7 @@ fn log_of(files: &Scratch) -> PathBuf {
 }
 
 /// Whether `GET /ready` answers 200.
-fn is_ready(address: &str) -> bool {
+pub fn is_ready(address: &str) -> bool {
     let ask = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(Duration::from_secs(2)))?;

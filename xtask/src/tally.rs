@@ -35,9 +35,9 @@ impl Tally {
     }
 }
 
+/// What is indented is the output of a test that failed; only nextest indents its own summary.
 fn is_summary(line: &str) -> bool {
-    let line = line.trim_start();
-    line.starts_with("Summary [")
+    line.trim_start().starts_with("Summary [")
         || line.starts_with("test result:")
         || (line.starts_with(|c: char| c.is_ascii_digit()) && line.contains(" passed, ") && line.ends_with(" failed"))
 }
@@ -71,6 +71,8 @@ mod tests {
         let nextest = "    PASS x\n\u{1b}[32;1m     Summary\u{1b}[0m [   1.234s] \u{1b}[1m123\u{1b}[0m tests run: \
                        \u{1b}[1m119\u{1b}[0m \u{1b}[32;1mpassed\u{1b}[0m (2 slow), \u{1b}[1m3\u{1b}[0m failed, 1 timed out, 2 skipped\n";
         assert_eq!(Tally::of(nextest, false), Tally { passed: 119, failed: 4 });
+        let with_output = "    test result: FAILED. 0 passed; 1 failed; 0 ignored\n     Summary [  2s] 2 tests run: 1 passed, 1 failed\n";
+        assert_eq!(Tally::of(with_output, false), Tally { passed: 1, failed: 1 });
         let doc =
             "test result: ok. 3 passed; 0 failed; 1 ignored\n\ntest result: FAILED. 4 passed; 2 failed; 0 ignored\n";
         assert_eq!(Tally::of(doc, false), Tally { passed: 7, failed: 2 });

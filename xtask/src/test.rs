@@ -1,12 +1,12 @@
 //! `cargo xtask test`: everything, in one go.
 
-use std::path::{Path, PathBuf};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use crate::{
     interop,
     postgres::Cluster,
     process::{Failure, cargo, check, recorded, say},
-    scratch,
+    readme, scratch,
     tally::Tally,
     tools,
 };
@@ -20,7 +20,13 @@ pub enum Part {
     InteropSqlite,
     /// The npm clients against a server on PostgreSQL.
     InteropPostgres,
+    /// The commands of the README and of the server's first start.
+    Readme,
 }
+
+/// The tests of the workspace together; nextest also limits each of them (`.config/nextest.toml`).
+const WORKSPACE_LIMIT: Duration = Duration::from_secs(12 * 60);
+const DOC_LIMIT: Duration = Duration::from_secs(8 * 60);
 
 impl Part {
     /// From its name on the command line.
@@ -29,6 +35,7 @@ impl Part {
             "unit" => Part::Unit,
             "interop-sqlite" => Part::InteropSqlite,
             "interop-postgres" => Part::InteropPostgres,
+            "readme" => Part::Readme,
             _ => return None,
         })
     }
@@ -58,12 +65,12 @@ impl Options {
 /// Runs what was asked for and prints the summary. Whether everything passed.
 pub fn run(options: &Options) -> Result<bool, Failure> {
     let cluster = if options.needs_cluster() { Some(Cluster::start()?) } else { None };
-    let binary = build_server()?;
+    let binary = build(options.wants(Part::Unit))?;
     let filter = options.filter.as_deref();
     let mut parts: Vec<(&str, Tally)> = Vec::new();
 
     if options.wants(Part::Unit) {
-        parts.push(("unit, contract and fault tests", workspace_tests(&binary, cluster.as_ref(), filter)?));
+        parts.push(("unit, contract and fault tests", workspace_tests(cluster.as_ref(), filter)?));
         if filter.is_none() {
             parts.push(("doc tests", doc_tests()?));
         }
@@ -79,41 +86,70 @@ pub fn run(options: &Options) -> Result<bool, Failure> {
         cluster.create_database("interop")?;
         parts.push(("npm clients, PostgreSQL", interop::run(&binary, Some(&cluster.url("interop")), filter)?));
     }
+    // These have no names to filter by.
+    if options.wants(Part::Readme) && filter.is_none() {
+        parts.push(("commands people are told to type", readme::run(&binary)?));
+    }
     drop(cluster);
     Ok(summary(&parts))
 }
 
-/// The release build of the server, which the interop and fault tests run.
-fn build_server() -> Result<PathBuf, Failure> {
-    check("building the server", cargo().args(["build", "--release", "--locked", "--package", "duologue"]))?;
+/// Builds the server and, if they are to run, all tests: in one go, so that nothing is compiled
+/// twice. The debug build, whose server the interop tests run. Answers where the server is.
+fn build(with_tests: bool) -> Result<PathBuf, Failure> {
+    let mut command = cargo();
+    match with_tests {
+        true => command.args(["test", "--workspace", "--no-run", "--quiet"]),
+        false => command.args(["build", "--package", "duologue"]),
+    };
+    check("building", command.arg("--locked").current_dir(scratch::root()))?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| scratch::root().join("target"), PathBuf::from);
-    Ok(std::path::absolute(target.join("release/duologue"))?)
+    Ok(std::path::absolute(target.join("debug/duologue"))?)
 }
 
-fn workspace_tests(binary: &Path, cluster: Option<&Cluster>, filter: Option<&str>) -> Result<Tally, Failure> {
-    let nextest = tools::nextest()?;
+fn workspace_tests(cluster: Option<&Cluster>, filter: Option<&str>) -> Result<Tally, Failure> {
+    // The guide's sample in JavaScript runs with them.
+    tools::node_packages(&interop::directory())?;
     say("unit, contract and fault tests");
     let mut command = cargo();
-    if nextest {
+    if tools::has_nextest() {
         command.args(["nextest", "run", "--workspace", "--locked", "--no-fail-fast", "--no-tests=pass"]);
     } else {
         command.args(["test", "--workspace", "--locked", "--no-fail-fast", "--lib", "--bins", "--tests"]);
     }
-    command.args(filter).current_dir(scratch::root()).env("DUOLOGUE_BIN", binary);
+    command.args(filter).current_dir(scratch::root());
     match cluster {
         Some(cluster) => command.env("DUOLOGUE_TEST_POSTGRES", cluster.url("postgres")),
         None => command.env_remove("DUOLOGUE_TEST_POSTGRES"),
     };
-    let (status, output) = recorded(&mut command)?;
-    Ok(Tally::of(&output, status.success()))
+    let ran = recorded(&mut command, WORKSPACE_LIMIT)?;
+    if ran.status.is_none() {
+        unended(&ran.output).iter().for_each(|name| eprintln!("xtask: still running: {name}"));
+    }
+    Ok(Tally::of(&ran.output, ran.succeeded()))
+}
+
+/// The tests that the harness complained about ("has been running for over 60 seconds") and that
+/// never ended.
+fn unended(output: &str) -> BTreeSet<&str> {
+    let mut names = BTreeSet::new();
+    for line in output.lines() {
+        let Some(rest) = line.strip_prefix("test ") else { continue };
+        if let Some((name, _)) = rest.split_once(" has been running for over") {
+            names.insert(name);
+        } else if let Some((name, _)) = rest.split_once(" ... ") {
+            names.remove(name);
+        }
+    }
+    names
 }
 
 fn doc_tests() -> Result<Tally, Failure> {
     say("doc tests");
     let mut command = cargo();
     command.args(["test", "--doc", "--workspace", "--locked", "--no-fail-fast"]).current_dir(scratch::root());
-    let (status, output) = recorded(&mut command)?;
-    Ok(Tally::of(&output, status.success()))
+    let ran = recorded(&mut command, DOC_LIMIT)?;
+    Ok(Tally::of(&ran.output, ran.succeeded()))
 }
 
 fn summary(parts: &[(&str, Tally)]) -> bool {
@@ -128,4 +164,16 @@ fn summary(parts: &[(&str, Tally)]) -> bool {
     }
     println!("{} passed, {} failed", total.passed, total.failed);
     total.failed == 0 && total.passed > 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_that_hang_are_known_by_name() {
+        let output = "test a::slow has been running for over 60 seconds\ntest a::hangs has been running for over 60 \
+                      seconds\ntest a::quick ... ok\ntest a::slow ... ok\n";
+        assert_eq!(unended(output), BTreeSet::from(["a::hangs"]));
+    }
 }

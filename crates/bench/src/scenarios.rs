@@ -128,22 +128,21 @@ impl Speaking {
     }
 
     /// The same message again and again, a conversation a connection.
-    fn messages(&self) -> Vec<Vec<Vec<u8>>> {
+    fn messages(&self) -> Requests {
         self.bodies().map(|body| vec![request("POST", "/v1/chat/messages", &borrowed(&self.headers), &body)]).collect()
     }
 
     /// The same bodies for the baseline.
-    fn inserts(&self) -> Vec<Vec<Vec<u8>>> {
+    fn inserts(&self) -> Requests {
         self.bodies().map(|body| vec![request("POST", "/insert", &[], &body)]).collect()
     }
 }
 
+/// What each connection sends, in order.
+type Requests = Vec<Vec<Vec<u8>>>;
+
 /// Runs both sides in turn, so that a change of the machine's mood meets both.
-async fn compare(
-    args: &Args,
-    ours: (&str, Vec<Vec<Vec<u8>>>),
-    bare: (&str, Vec<Vec<Vec<u8>>>),
-) -> Result<(Figures, Figures), Error> {
+async fn compare(args: &Args, ours: (&str, Requests), bare: (&str, Requests)) -> Result<(Figures, Figures), Error> {
     let (mut mine, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..args.runs {
         theirs.push(load::run(bare.0, args.connections, args.seconds, bare.1.clone()).await?);
@@ -246,7 +245,7 @@ pub(crate) async fn points(args: &Args) -> Result<(), Error> {
     let person = |n: usize| request("POST", &format!("/upsert/person-{n}"), &[], &state);
     let read = |n: usize| request("GET", &format!("/read/key-{}", n % ours.places.len()), &[], "");
     let read_person = |n: usize| request("GET", &format!("/read/person-{n}"), &[], "");
-    let spread = |make: &dyn Fn(usize) -> Vec<u8>| -> Vec<Vec<Vec<u8>>> {
+    let spread = |make: &dyn Fn(usize) -> Vec<u8>| -> Requests {
         (0..args.connections).map(|c| (0..KEYS).map(|n| make((n * 7 + c) % KEYS)).collect()).collect()
     };
     let (mut our_client, mut bare_client) =
@@ -257,7 +256,7 @@ pub(crate) async fn points(args: &Args) -> Result<(), Error> {
         bare_client.call(&upsert(n)).await?;
         bare_client.call(&person(n)).await?;
     }
-    let sides: [(&str, Vec<Vec<Vec<u8>>>, Vec<Vec<Vec<u8>>>); 3] = [
+    let sides: [(&str, Requests, Requests); 3] = [
         ("getOrCreateUser", spread(&known), spread(&read_person)),
         ("getState", spread(&get), spread(&read)),
         ("setState", spread(&set), spread(&upsert)),

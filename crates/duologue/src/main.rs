@@ -6,6 +6,7 @@ mod export;
 mod import;
 mod init;
 mod serve;
+mod unstuck;
 
 use std::process::ExitCode;
 

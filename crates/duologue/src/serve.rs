@@ -17,12 +17,15 @@ use tokio::{
 use crate::{
     config::{self, Config, Flags, LogFormat},
     init,
+    unstuck::Unstuck,
 };
 
 /// Most bytes in the line and headers of a request.
 const HEADER_BYTES: usize = 64 * 1024;
 /// How long a client may take to send them, and how long an idle connection is kept.
 const HEADER_TIME: Duration = Duration::from_secs(60);
+/// How long an answer may wait for a client that has stopped reading it.
+const WRITE_TIME: Duration = Duration::from_secs(60);
 
 /// Why the server doesn't run.
 #[derive(Debug, thiserror::Error)]
@@ -110,7 +113,8 @@ async fn accept(listener: TcpListener, router: axum::Router, connections: usize,
         };
         // Only latency suffers if this fails.
         let _ = stream.set_nodelay(true);
-        let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+        let connection = http
+            .serve_connection(TokioIo::new(Unstuck::new(stream, WRITE_TIME)), TowerToHyperService::new(router.clone()));
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             // Clients that go away in the middle are their own affair.

@@ -8,12 +8,17 @@ use duologue_model::{Error as Refusal, ErrorKind, json};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::{Deserialize, Deserializer};
 
+/// Most bytes that are taken from a client only so that it gets to read why they are refused.
+const REFUSED_BYTES: usize = 64 * 1024 * 1024;
+/// How long that may take.
+const REFUSED_TIME: Duration = Duration::from_secs(5);
+
 /// Reads a body of at most `limit` bytes within `time`.
-pub(crate) async fn read(body: Body, limit: usize, time: Duration) -> Result<Bytes, Refusal> {
-    let collected = tokio::time::timeout(time, Limited::new(body, limit).collect()).await;
+pub(crate) async fn read(mut body: Body, limit: usize, time: Duration) -> Result<Bytes, Refusal> {
+    let collected = tokio::time::timeout(time, Limited::new(&mut body, limit).collect()).await;
     match collected {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(limit)),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(refuse(body, limit).await),
         Ok(Err(_)) => Err(Refusal::invalid_payload("the body of the request ended before it was complete")),
         Err(_) => Err(Refusal::invalid_payload(format!(
             "the body of the request took longer than {} seconds",
@@ -22,7 +27,20 @@ pub(crate) async fn read(body: Body, limit: usize, time: Duration) -> Result<Byt
     }
 }
 
-pub(crate) fn too_large(limit: usize) -> Refusal {
+/// The refusal of a body that is too large. Takes what the client still sends: most clients send all
+/// before they read, and see only a broken connection if nobody takes it.
+pub(crate) async fn refuse(mut body: Body, limit: usize) -> Refusal {
+    let rest = async {
+        let mut taken = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            taken += frame.data_ref().map_or(0, Bytes::len);
+            if taken > REFUSED_BYTES {
+                break;
+            }
+        }
+    };
+    // Whoever is slower than that isn't waited for.
+    let _ = tokio::time::timeout(REFUSED_TIME, rest).await;
     Refusal::new(ErrorKind::PayloadTooLarge, format!("the body of the request is larger than {limit} bytes"))
 }
 

@@ -203,7 +203,7 @@ async fn read_body(app: &App, route: &Route, parts: &Parts, body: Body) -> Resul
     let announced =
         parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit) {
-        return Err(body::too_large(limit));
+        return Err(body::refuse(body, limit).await);
     }
     body::read(body, limit, Duration::from_secs(app.limits.body_seconds)).await
 }

@@ -37,6 +37,8 @@ use crate::{
 
 /// Most versions of one integration.
 pub const MAX_VERSIONS: usize = 50;
+/// Characters in a title.
+const MAX_TITLE: usize = 64;
 
 /// What lists and installations show of an integration version.
 #[derive(Clone, Debug)]
@@ -384,6 +386,9 @@ impl Script for Create {
             secrets: earlier.secrets,
         };
         self.new.apply(&mut made.body)?;
+        if made.body.definition.title.is_empty() {
+            made.body.definition.title = made.head.name.chars().take(MAX_TITLE).collect();
+        }
         self.new.apply_secrets(&mut made.secrets)?;
         let made = made.with_summary();
         if !self.dry {

@@ -297,6 +297,11 @@ pub struct Create {
 
 impl Script for Create {
     type Out = Message;
+
+    fn lane(&self) -> Option<&str> {
+        Some(self.new.conversation.as_str())
+    }
+
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Message> {
         create(tx, &self.who, &self.new).await
     }

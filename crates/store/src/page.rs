@@ -317,7 +317,7 @@ impl Drive {
             } else {
                 let (key, value) = &list.tags()[index];
                 let sql = format!(
-                    "SELECT COUNT(*) FROM (SELECT 1 AS one FROM entity_tags WHERE bot_id = ?1 AND kind = ?2 AND key = ?3 AND value = ?4 LIMIT {RARE}) AS some"
+                    "SELECT COUNT(*) FROM (SELECT 1 AS one FROM entity_tags WHERE bot_id = ?1 AND kind = ?2 AND key = ?3 AND value = ?4 LIMIT {RARE}) AS found"
                 );
                 let found = tx.query_opt(&sql, params![&list.who().bot, L::KIND, key, value]).await?;
                 found.map_or(Ok(0), |mut row| row.int())?

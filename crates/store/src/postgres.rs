@@ -1,8 +1,11 @@
-//! PostgreSQL and what speaks its protocol: a pool of connections, a transaction a script.
+//! PostgreSQL and what speaks its protocol: a pool of connections, a transaction a script, except
+//! for scripts that name a lane: those share one (see [`groups`]).
 //!
 //! Every writing transaction holds a shared advisory lock and takes its instant from the
 //! database's clock after it got the lock. [`Engine::barrier`] takes the lock alone, so that it
 //! knows an instant before which everything has committed.
+
+mod groups;
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
@@ -32,6 +35,12 @@ const INSTANT_ALONE: &str =
 
 /// A pool of connections to one database.
 pub(crate) struct Engine {
+    core: Arc<Core>,
+    groups: groups::Queue,
+}
+
+/// What transactions need.
+struct Core {
     pool: Pool,
     live: Arc<Live>,
     ids: Arc<Generator>,
@@ -53,11 +62,53 @@ impl Engine {
             .wait_timeout(Some(Duration::from_secs(30)))
             .build()
             .map_err(|e| Error::Setup(e.to_string()))?;
-        let engine = Engine { pool, live, ids };
-        engine.migrate().await?;
-        Ok(engine)
+        let core = Arc::new(Core { pool, live, ids });
+        core.migrate().await?;
+        let groups = groups::Queue::start(&core);
+        Ok(Engine { core, groups })
     }
 
+    /// Runs a script in a transaction; answers after it is durable.
+    pub(crate) async fn write<S: Script>(&self, script: S) -> Result<S::Out> {
+        match script.lane() {
+            Some(_) => self.groups.write(script).await,
+            None => self.core.write(&script).await,
+        }
+    }
+
+    /// Runs a reading script on one snapshot.
+    pub(crate) async fn read<S: Script>(&self, script: &S) -> Result<S::Out> {
+        let client = self.core.pool.get().await?;
+        let now = Timestamp::from_millis(crate::sqlite::system_millis());
+        script.run(&mut Tx::new(Inner::Postgres(&client), now, &self.core.ids)).await
+    }
+
+    /// An instant that every transaction so far precedes or equals, and every later one exceeds.
+    pub(crate) async fn barrier(&self) -> Result<Timestamp> {
+        let client = self.core.pool.get().await?;
+        let guard = Rollback::new(&client);
+        client.batch_execute(BEGIN).await?;
+        let instant = client.prepare_cached(INSTANT_ALONE).await?;
+        let now: i64 = client.query_one(&instant, &[&WRITERS]).await?.try_get(0)?;
+        // Writers read the clock after this lock is released: at least a millisecond later.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        client.batch_execute("COMMIT").await?;
+        guard.done();
+        Ok(Timestamp::from_millis(now))
+    }
+
+    /// The present instant.
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::from_millis(crate::sqlite::system_millis())
+    }
+
+    /// Closes the pool.
+    pub(crate) fn close(&self) {
+        self.core.pool.close();
+    }
+}
+
+impl Core {
     async fn migrate(&self) -> Result<()> {
         let mut client = self.pool.get().await.map_err(|e| {
             Error::Setup(format!("can't reach the PostgreSQL database: {e}. Check the URL, and that the server runs and lets this user in."))
@@ -81,11 +132,11 @@ impl Engine {
     }
 
     /// Runs a script in a transaction of its own; answers after it is durable.
-    pub(crate) async fn write<S: Script>(&self, script: S) -> Result<S::Out> {
+    async fn write<S: Script>(&self, script: &S) -> Result<S::Out> {
         let client = self.pool.get().await?;
         let mut attempt = 1;
         loop {
-            match self.attempt(&client, &script).await {
+            match self.attempt(&client, script).await {
                 Err(Error::Again) if attempt < ATTEMPTS => {
                     let pause = u64::from(self.ids.bytes::<1>()[0]) % (4 << attempt.min(6));
                     tokio::time::sleep(Duration::from_millis(pause)).await;
@@ -98,11 +149,7 @@ impl Engine {
 
     async fn attempt<S: Script>(&self, client: &Client, script: &S) -> Result<S::Out> {
         let guard = Rollback::new(client);
-        let instant = client.prepare_cached(INSTANT).await?;
-        let (begun, now) =
-            futures_util::future::join(client.batch_execute(BEGIN), client.query_one(&instant, &[&WRITERS])).await;
-        begun?;
-        let now = Timestamp::from_millis(now?.try_get(0)?);
+        let now = begin(client).await?;
         let mut tx = Tx::new(Inner::Postgres(client), now, &self.ids);
         let result = script.run(&mut tx).await;
         let touches = std::mem::take(&mut tx.touches);
@@ -120,37 +167,15 @@ impl Engine {
             }
         }
     }
+}
 
-    /// Runs a reading script on one snapshot.
-    pub(crate) async fn read<S: Script>(&self, script: &S) -> Result<S::Out> {
-        let client = self.pool.get().await?;
-        let now = Timestamp::from_millis(crate::sqlite::system_millis());
-        script.run(&mut Tx::new(Inner::Postgres(&client), now, &self.ids)).await
-    }
-
-    /// An instant that every transaction so far precedes or equals, and every later one exceeds.
-    pub(crate) async fn barrier(&self) -> Result<Timestamp> {
-        let client = self.pool.get().await?;
-        let guard = Rollback::new(&client);
-        client.batch_execute(BEGIN).await?;
-        let instant = client.prepare_cached(INSTANT_ALONE).await?;
-        let now: i64 = client.query_one(&instant, &[&WRITERS]).await?.try_get(0)?;
-        // Writers read the clock after this lock is released: at least a millisecond later.
-        tokio::time::sleep(Duration::from_millis(2)).await;
-        client.batch_execute("COMMIT").await?;
-        guard.done();
-        Ok(Timestamp::from_millis(now))
-    }
-
-    /// The present instant.
-    pub(crate) fn now(&self) -> Timestamp {
-        Timestamp::from_millis(crate::sqlite::system_millis())
-    }
-
-    /// Closes the pool.
-    pub(crate) fn close(&self) {
-        self.pool.close();
-    }
+/// Begins a writing transaction, in one round trip; answers its instant.
+async fn begin(client: &Client) -> Result<Timestamp> {
+    let instant = client.prepare_cached(INSTANT).await?;
+    let (begun, now) =
+        futures_util::future::join(client.batch_execute(BEGIN), client.query_one(&instant, &[&WRITERS])).await;
+    begun?;
+    Ok(Timestamp::from_millis(now?.try_get(0)?))
 }
 
 /// Should the future be dropped in the middle of a transaction (a caller that hung up), the

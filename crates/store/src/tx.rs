@@ -25,6 +25,12 @@ pub trait Script: Send + Sync + 'static {
     /// What it answers.
     type Out: Send + 'static;
 
+    /// What orders it: scripts of different lanes touch nothing of each other's and may share a
+    /// transaction on PostgreSQL. A script of no lane gets one of its own.
+    fn lane(&self) -> Option<&str> {
+        None
+    }
+
     /// Runs. An error undoes all that it did.
     fn run(&self, tx: &mut Tx<'_>) -> impl Future<Output = Result<Self::Out>> + Send;
 }
@@ -35,6 +41,8 @@ pub struct Tx<'a> {
     pub(crate) now: Timestamp,
     pub(crate) ids: &'a Generator,
     pub(crate) touches: Touches,
+    /// Whether a statement that may change something has run.
+    pub(crate) wrote: bool,
 }
 
 pub(crate) enum Inner<'a> {
@@ -44,7 +52,7 @@ pub(crate) enum Inner<'a> {
 
 impl<'a> Tx<'a> {
     pub(crate) fn new(inner: Inner<'a>, now: Timestamp, ids: &'a Generator) -> Self {
-        Tx { inner, now, ids, touches: Touches::default() }
+        Tx { inner, now, ids, touches: Touches::default(), wrote: false }
     }
 
     /// The instant of this transaction. Later transactions never see an earlier one, on
@@ -73,6 +81,7 @@ impl<'a> Tx<'a> {
 
     /// All rows.
     pub async fn query(&mut self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>> {
+        self.wrote |= !sql.starts_with("SELECT");
         match &mut self.inner {
             Inner::Sqlite(conn) => sqlite_query(conn, sql, params),
             Inner::Postgres(client) => postgres_query(client, sql, params).await,
@@ -86,6 +95,7 @@ impl<'a> Tx<'a> {
 
     /// Runs a statement; says how many rows it changed.
     pub async fn execute(&mut self, sql: &str, params: &[Param<'_>]) -> Result<u64> {
+        self.wrote = true;
         match &mut self.inner {
             Inner::Sqlite(conn) => sqlite_execute(conn, sql, params),
             Inner::Postgres(client) => postgres_execute(client, sql, params).await,
@@ -95,6 +105,7 @@ impl<'a> Tx<'a> {
     /// Runs several statements that don't depend on each other's results. PostgreSQL gets them in
     /// one round trip.
     pub async fn execute_all(&mut self, statements: &[(&str, &[Param<'_>])]) -> Result<()> {
+        self.wrote = true;
         match &mut self.inner {
             Inner::Sqlite(conn) => {
                 for (sql, params) in statements {

@@ -1,4 +1,4 @@
-// What an answer must look like, from the OpenAPI documents in `spec/cloud`.
+// What an answer must look like, from the OpenAPI documents in `spec/cloud` and our own beside them.
 //
 // Stricter than the documents in three ways: an object with declared properties is closed unless
 // it says otherwise; a `date-time` has exactly the 24 characters of runtime.md § 1; an error's
@@ -9,8 +9,8 @@ import { readFileSync } from 'node:fs'
 import Ajv from 'ajv'
 import addFormats from 'ajv-formats'
 
-const DOCUMENTS = ['runtime', 'admin'].map((name) =>
-  JSON.parse(readFileSync(new URL(`../../../spec/cloud/${name}.openapi.json`, import.meta.url), 'utf8')),
+const DOCUMENTS = ['cloud/runtime', 'cloud/admin', 'duologue'].map((name) =>
+  JSON.parse(readFileSync(new URL(`../../../spec/${name}.openapi.json`, import.meta.url), 'utf8')),
 )
 
 /**
@@ -62,8 +62,10 @@ export const operations = DOCUMENTS.flatMap((document) =>
           path,
           segments: path.split('/').slice(1),
           status: Number(status),
+          /** Media types of the answer; empty if the document doesn't say. */
+          types: Object.keys(operation.responses[status].content ?? {}),
           validate(body) {
-            const schema = operation.responses[status].content['application/json'].schema
+            const { schema } = operation.responses[status].content['application/json']
             compiled ??= ajv.compile(convert(schema, document, operation.operationId))
             return compiled(body) ? [] : compiled.errors
           },
@@ -78,10 +80,15 @@ function specificity({ segments }) {
 
 const validateError = ajv.compile(convert({ $ref: '#/components/schemas/Error' }, DOCUMENTS[0]))
 
-/** The operations of the runtime document, for the coverage summary. */
-export const runtimeOperations = Object.values(DOCUMENTS[0].paths).flatMap((item) =>
-  Object.values(item).map((operation) => operation.operationId),
-)
+/** The names of a document's operations. */
+export const operationsOf = (document) =>
+  Object.values(document.paths)
+    .flatMap((item) => Object.values(item))
+    .map((operation) => operation.operationId)
+    .filter(Boolean)
+
+/** The operations of the runtime document. */
+export const runtimeOperations = operationsOf(DOCUMENTS[0])
 
 /** The operation a raw request target belongs to, if the documents have one. */
 export function operationOf(method, target) {
@@ -103,8 +110,12 @@ export function violations({ method, target, status, headers, text }) {
   const wrong = []
   const say = (reason) => wrong.push(`${name}: ${method} ${target} → ${status}: ${reason}`)
 
-  if (!/^application\/json(;|$)/.test(headers['content-type'] ?? '')) {
-    say(`content-type is ${headers['content-type'] ?? 'missing'}, not application/json`)
+  const type = headers['content-type'] ?? 'missing'
+  const types = status < 400 ? operation.types : ['application/json']
+  if (types.length > 0 && !types.includes(type.split(';')[0])) say(`content-type is ${type}, not ${types.join(' or ')}`)
+  if (!types.includes('application/json')) {
+    if (status !== operation.status) say(`the documented status is ${operation.status}`)
+    return wrong
   }
   let body
   try {

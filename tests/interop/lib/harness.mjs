@@ -244,6 +244,7 @@ class World {
     assert.ok(error.message.length > 0)
     assert.ok(error instanceof lib[`${type}Error`], `${type} is not an instance of the client's ${type}Error`)
     if (words) assert.match(error.message, words)
+    proxy.understood(error.id)
     return error
   }
 }

@@ -10,8 +10,9 @@ const DECODERS = { gzip: gunzipSync, br: brotliDecompressSync, deflate: inflateS
 export class Proxy {
   #agent = new http.Agent({ keepAlive: true, maxSockets: 64 })
   #found = []
-  /** `operation client` for each operation answered 2xx, e.g. `getBot 1.45`. */
+  /** `success operation client` for each operation answered 2xx, e.g. `success getBot 1.45`. */
   covered = new Set()
+  #refusals = new Map()
 
   constructor(target) {
     this.target = new URL(target)
@@ -34,6 +35,12 @@ export class Proxy {
   /** The violations found since the last call. */
   take() {
     return this.#found.splice(0)
+  }
+
+  /** Remembers that a client made its own error class of the refusal with this id. */
+  understood(errorId) {
+    const refused = this.#refusals.get(errorId)
+    if (refused) this.covered.add(`refused ${refused}`)
   }
 
   #pass(request, response) {
@@ -90,6 +97,9 @@ export class Proxy {
     const wrong = violations(seen)
     this.#found.push(...wrong)
     const operation = operationOf(seen.method, seen.target)
-    if (operation && wrong.length === 0 && seen.status < 300) this.covered.add(`${operation.id} ${forClient}`)
+    if (!operation || wrong.length > 0) return
+    const what = `${operation.id} ${forClient}`
+    if (seen.status < 300) this.covered.add(`success ${what}`)
+    else if (seen.status >= 400) this.#refusals.set(JSON.parse(seen.text).id, what)
   }
 }

@@ -65,3 +65,9 @@ every('preferences keep any JSON; an unset one is null', 'setAccountPreference',
     assert.deepEqual(await client.getAccountPreference({ key }), { value })
   }
 })
+
+every('the only owner of a workspace can’t leave', 'deleteAccount', async (w) => {
+  const client = w.asAdmin()
+  await w.refused('RelationConflict', client.deleteAccount({}))
+  assert.ok((await client.getAccount({})).account.id)
+})

@@ -56,7 +56,11 @@ every('a name may begin with the workspace’s handle; versions are exact, lates
   assert.equal(await find('1.0.0'), ids['1.0.0'])
   assert.equal(await find('latest'), ids['1.10.0'], 'the highest that is no prerelease')
   assert.equal(await find('>=1.0.0 <1.10.0'), ids['1.9.0'])
-  await w.refused('InvalidPayload', client.createIntegration({ name: `${unique('other')}/crm`, version: '1.0.0' }))
+  const { id: neighbour } = await client.createWorkspace({ name: unique('w') })
+  const theirs = unique('other')
+  await client.updateWorkspace({ id: neighbour, handle: theirs })
+  await w.refused('InvalidPayload', client.createIntegration({ name: `${theirs}/crm`, version: '1.0.0' }))
+  await client.deleteWorkspace({ id: neighbour })
   await w.refused('ResourceNotFound', client.getIntegrationByName({ name, version: '3.0.0' }))
   await w.refused('ResourceNotFound', client.getIntegrationByName({ name: unique('none'), version: 'latest' }))
 })
@@ -64,7 +68,7 @@ every('a name may begin with the workspace’s handle; versions are exact, lates
 every('name and version are taken once', 'createIntegration', async (w) => {
   const client = w.asAdmin()
   const integration = { name: unique('int'), version: '1.0.0' }
-  await client.createIntegration(integration)
+  assert.equal((await client.createIntegration(integration)).integration.title, integration.name, 'the name is the title')
   await w.refused('AlreadyExists', client.createIntegration(integration))
   await w.refused('InvalidPayload', client.createIntegration({ name: unique('int') }))
   await w.refused('InvalidPayload', client.createIntegration({ version: '1.0.0' }))

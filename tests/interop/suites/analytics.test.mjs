@@ -18,4 +18,5 @@ once('an observation is taken', async (w) => {
   assert.deepEqual(await client.captureObservation({ name: 'seen', data: { a: 1 } }), {})
   const answer = await raw('POST', '/v1/chat/observations', { botId: bot.id, body: { data: {} } })
   assert.equal(answer.body.type, 'InvalidPayload')
+  await w.refused('InvalidPayload', client.captureObservation({ data: {} }))
 })

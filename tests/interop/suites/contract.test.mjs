@@ -54,5 +54,5 @@ test('errors of unknown routes are checked too', () => {
 })
 
 test('every documented answer can be checked', () => {
-  for (const operation of operations) assert.ok(Array.isArray(operation.validate({})), operation.id)
+  for (const operation of operations.filter(({ types }) => types.includes('application/json'))) assert.ok(Array.isArray(operation.validate({})), operation.id)
 })

@@ -142,14 +142,6 @@ once('a scheduled event is cancelled, once', async (w) => {
   await refusedRaw('ResourceNotFound', 'DELETE', `/v1/chat/events/scheduled/${nobody('evt')}`, { botId: bot.id })
 })
 
-every('an event for a bot without code ends as ignored', 'getEvent', async (w) => {
-  const { client } = await w.asBot()
-  const { event } = await client.createEvent({ type: 't', payload: {} })
-  await eventually(async () => (await client.getEvent({ id: event.id })).event.status === 'ignored', {
-    what: 'the status "ignored"',
-  })
-})
-
 every('many events come in pages', 'listEvents', async (w) => {
   const { bot, client } = await w.asBot()
   for (let n = 0; n < 25; n++) await client.createEvent({ type: 'many', payload: { n } })

@@ -135,3 +135,18 @@ once('rows of one instant are neither lost nor repeated', async (w) => {
   })
   assert.deepEqual(chunks.flat(), Array.from({ length: 30 }, (_, n) => 29 - n))
 })
+
+for (const [operation, fields] of [
+  ['listConversations', {}],
+  ['listUsers', {}],
+  ['listMessages', {}],
+  ['listEvents', {}],
+  ['listWorkflows', {}],
+  ['listTasks', {}],
+  ['listTagValues', { type: 'user', key: 'k' }],
+]) {
+  every(`${operation} refuses a token that it never gave`, operation, async (w) => {
+    const { client } = await w.asBot()
+    await w.refused('InvalidQuery', client[operation]({ ...fields, nextToken: 'made-up' }))
+  })
+}

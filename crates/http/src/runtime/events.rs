@@ -1,6 +1,9 @@
 //! `/v1/chat/events` (`spec/cloud/runtime.md` § 7).
 
-use duologue_model::{Event, EventStatus, Json};
+use duologue_model::{
+    Error as Refusal, Event, EventStatus, Json,
+    id::{ConversationId, Id, MessageId, UserId, WorkflowId},
+};
 use duologue_store::events::{Cancel, Create, Links, List};
 use serde::{Deserialize, Serialize};
 
@@ -28,27 +31,34 @@ async fn create(call: Call) -> Answer {
         r#type: String,
         payload: Json,
         schedule: Option<ScheduleBody>,
-        conversation_id: Option<String>,
-        user_id: Option<String>,
-        workflow_id: Option<String>,
-        message_id: Option<String>,
+        conversation_id: Option<ConversationId>,
+        user_id: Option<UserId>,
+        workflow_id: Option<WorkflowId>,
+        message_id: Option<MessageId>,
     }
     let body: Body = call.json()?;
     call::name("type", &body.r#type, 200)?;
     call.payload("payload", &body.payload)?;
+    let links = Links {
+        conversation: body.conversation_id.map(|id| checked("conversationId", id)).transpose()?,
+        user: body.user_id.map(|id| checked("userId", id)).transpose()?,
+        message: body.message_id.map(|id| checked("messageId", id)).transpose()?,
+        workflow: body.workflow_id.map(|id| checked("workflowId", id)).transpose()?,
+    };
     let script = Create {
         who: call.who()?.clone(),
         kind: body.r#type,
         payload: body.payload,
         schedule: body.schedule.as_ref().map(ScheduleBody::parse).transpose()?,
-        links: Links {
-            conversation: body.conversation_id,
-            user: body.user_id,
-            message: body.message_id,
-            workflow: body.workflow_id,
-        },
+        links,
     };
     call.write(201, script, |event| One { event }).await
+}
+
+/// The id as text, if its length is an id's.
+fn checked<K>(field: &str, id: Id<K>) -> Result<String, Refusal> {
+    id.check(field)?;
+    Ok(id.as_str().to_owned())
 }
 
 async fn get(call: Call) -> Answer {

@@ -214,7 +214,7 @@ pub struct Interface {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Definition {
-    /// For people; may be empty.
+    /// For people; the name if none was given.
     pub title: String,
     /// For people; may be empty.
     pub description: String,

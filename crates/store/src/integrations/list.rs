@@ -117,7 +117,6 @@ pub struct Listed<'a> {
     visibility: Visibility,
     verification_status: VerificationStatus,
     lifecycle_status: LifecycleStatus,
-    dev: bool,
     owner_workspace: &'a Owner,
     #[serde(skip_serializing_if = "Option::is_none")]
     meta: Option<Usage>,
@@ -144,7 +143,6 @@ impl Item {
             visibility: head.visibility,
             verification_status: head.summary.verification_status,
             lifecycle_status: head.summary.lifecycle_status,
-            dev: head.dev,
             owner_workspace: &self.owner,
             meta: self.is_hub.then_some(self.usage),
             matched_on: self.matched.as_ref(),

@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod accounts;
 mod conversations;
 mod events;
 mod idempotency;
