@@ -1,6 +1,9 @@
 //! The official npm clients against a server: `tests/interop`.
 
-use std::{path::Path, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use crate::{
     process::{Failure, recorded},
@@ -10,9 +13,14 @@ use crate::{
     tools,
 };
 
+/// Where the suites and their packages are.
+pub fn directory() -> PathBuf {
+    scratch::root().join("tests/interop")
+}
+
 /// Runs the suites against a fresh server on the given engine.
 pub fn run(binary: &Path, database: Option<&str>, filter: Option<&str>) -> Result<Tally, Failure> {
-    let directory = scratch::root().join("tests/interop");
+    let directory = directory();
     tools::node_packages(&directory)?;
     let mut server = Server::start(binary, database)?;
     let mut command = Command::new("node");

@@ -92,6 +92,8 @@ fn build_server() -> Result<PathBuf, Failure> {
 
 fn workspace_tests(binary: &Path, cluster: Option<&Cluster>, filter: Option<&str>) -> Result<Tally, Failure> {
     let nextest = tools::nextest()?;
+    // The guide's sample in JavaScript runs with them.
+    tools::node_packages(&interop::directory())?;
     say("unit, contract and fault tests");
     let mut command = cargo();
     if nextest {

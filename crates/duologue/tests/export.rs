@@ -2,14 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[path = "export_support/mod.rs"]
 mod support;
 
 use std::{fs, path::Path, time::Duration};
 
 use duologue_client::{Client, CreateConversation, CreateMessage, CreateUser, Direction, Origin};
 use serde_json::json;
-use support::{Proxy, Run, Server, duologue, eventually, sample};
+use support::{Run, Server, duologue, eventually, proxy::Proxy};
 
 /// A server with everything that an export must carry, made as bots and integrations make it.
 async fn fill(server: &Server) {
@@ -42,6 +41,40 @@ async fn fill(server: &Server) {
         let recorded = CreateMessage::new(&conversation.id, &user.id, "text", odd).origin(Origin::Synthetic);
         client.create_message(recorded).await.unwrap();
     }
+}
+
+/// An export with so many conversations of so many messages each.
+fn sample(bot: &str, conversations: usize, messages: usize) -> String {
+    let mut text = format!("{{\"duologue\":\"export\",\"version\":1,\"botId\":\"{bot}\"}}\n");
+    let mut line = |value: serde_json::Value| {
+        text.push_str(&value.to_string());
+        text.push('\n');
+    };
+    for c in 0..conversations {
+        let at = |n: usize| {
+            format!("2026-01-{:02}T{:02}:{:02}:{:02}.{:03}Z", c % 28 + 1, c % 24, n / 60 % 60, n % 60, c % 1000)
+        };
+        let (conversation, user) = (format!("conv_{c:026}"), format!("user_{c:026}"));
+        line(json!({
+            "conversation": {
+                "id": conversation, "createdAt": at(0), "updatedAt": at(messages), "channel": "web", "integration": "",
+                "tags": {"c": c.to_string()}, "messageCount": messages,
+            },
+            "users": [{"id": user, "createdAt": at(0), "updatedAt": at(0), "tags": {}, "name": format!("User {c}")}],
+        }));
+        for m in 0..messages {
+            let incoming = m % 2 == 0;
+            line(json!({
+                "message": {
+                    "id": format!("msg_{:026}", c * messages + m), "createdAt": at(m), "updatedAt": at(m), "type": "text",
+                    "payload": {"text": format!("Message {m} of conversation {c}, and some more words")},
+                    "direction": if incoming { "incoming" } else { "outgoing" },
+                    "userId": if incoming { user.as_str() } else { bot }, "conversationId": conversation, "tags": {},
+                }
+            }));
+        }
+    }
+    text
 }
 
 fn export(server: &Server, extra: &[&str]) -> Run {
@@ -328,6 +361,8 @@ async fn mistakes_are_explained() {
     let run =
         duologue("export").args(&["--api-url", &server.url, "--token", "x", "--bot-id", &server.bot]).run().failure(1);
     assert!(run.stderr.contains("BP_TOKEN"), "{}", run.stderr);
+    let run = duologue("export").args(&["--api-url", "localhost:x", "--token", "x"]).run().failure(2);
+    assert!(run.stderr.contains("localhost:x"), "{}", run.stderr);
     let run = duologue("export").args(&["--data", "/nowhere", "--bot-id", "b"]).run().failure(2);
     assert!(run.stderr.contains("/nowhere"), "{}", run.stderr);
 
@@ -348,6 +383,12 @@ async fn mistakes_are_explained() {
     assert_eq!(conversations(&exported(&server, &[])).len(), 0);
     let run = import(&whole, &["--api-url", &Proxy::default().start(&server).plain()]).failure(2);
     assert!(run.stderr.contains("only a Duologue"), "{}", run.stderr);
+    let run = import(&whole, &["--bot-id", ""]).failure(2);
+    assert!(run.stderr.contains("BP_BOT_ID"), "{}", run.stderr);
+    let run = import(&whole, &["--token", "x"]).failure(1);
+    assert!(run.stderr.contains("BP_TOKEN"), "{}", run.stderr);
+    let run = duologue("import").args(&[path]).run().failure(2);
+    assert!(run.stderr.contains("BP_API_URL"), "{}", run.stderr);
 }
 
 /// The client is part of the promise: what `docs/export.md` shows in Rust.
@@ -370,14 +411,17 @@ async fn the_rust_sample_of_the_guide() -> Result<(), duologue_client::Error> {
 }
 
 /// The official client writes the same export: `docs/examples/export.mjs`. Needs the npm packages of
-/// the interop tests; without them there is nothing to test with.
+/// the interop tests, which `cargo xtask test` installs; without them it fails there, and a plain
+/// `cargo test` says that it was skipped.
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_javascript_sample_of_the_guide() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let package = root.join("tests/interop/node_modules/client-1.45");
     if !package.exists() {
-        eprintln!("skipped: run `npm ci` in tests/interop first");
+        let advice = "the official client is missing: run `npm ci` in tests/interop (Node.js 20 or later)";
+        assert!(!support::is_complete_run(), "{advice}");
+        eprintln!("skipped: {advice}");
         return;
     }
     let server = Server::start();
