@@ -15,12 +15,13 @@ use std::{
 };
 
 use duologue_client::{Client, RetryPolicy};
-use duologue_model::id::Generator;
-use serde_json::Value;
+use duologue_model::id::{Generator, IntegrationId};
+use serde_json::{Value, json};
 
 /// A server of its own on a fresh data folder or database. Ends with the test.
 pub struct Server {
     pub url: String,
+    pub workspace: String,
     pub bot: String,
     pub token: String,
     pub data: PathBuf,
@@ -53,6 +54,7 @@ impl Server {
         let made: Value = serde_json::from_str(&init.stdout).unwrap();
         let text = |name: &str| made[name].as_str().unwrap().to_owned();
         Prepared {
+            workspace: text("workspaceId"),
             bot: text("botId"),
             token: text("token"),
             data,
@@ -64,6 +66,7 @@ impl Server {
     /// One more process on the same database.
     pub fn another(&self) -> Self {
         let prepared = Prepared {
+            workspace: self.workspace.clone(),
             bot: self.bot.clone(),
             token: self.token.clone(),
             data: self.data.clone(),
@@ -89,6 +92,19 @@ impl Server {
         self.client_with(RetryPolicy::none())
     }
 
+    /// Makes an integration with the channel `channel`, installed in the bot. Answers its id.
+    pub async fn install_integration(&self, name: &str) -> IntegrationId {
+        let admin = self.client().with_workspace(&self.workspace).unwrap();
+        let integration = json!({
+            "name": name, "version": "1.0.0", "title": "Test", "description": "Made by a test",
+            "channels": {"channel": {"messages": {"text": {"schema": {}}}}},
+        });
+        let id = admin.create_integration(integration).await.unwrap().id.clone();
+        let install = json!({"integrations": {name: {"integrationId": id, "enabled": true}}});
+        admin.update_bot(self.bot.as_str(), install).await.unwrap();
+        id
+    }
+
     pub fn client_with(&self, retry: RetryPolicy) -> Client {
         Client::builder().api_url(&self.url).token(&self.token).bot_id(self.bot.as_str()).retry(retry).build().unwrap()
     }
@@ -102,6 +118,7 @@ impl Drop for Server {
 
 /// A data folder or database that was set up and isn't served yet.
 pub struct Prepared {
+    pub workspace: String,
     pub bot: String,
     pub token: String,
     pub data: PathBuf,
@@ -119,8 +136,9 @@ impl Prepared {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let Prepared { bot, token, data, database, folder } = self;
-        let mut server = Server { url: format!("http://{address}"), bot, token, data, database, folder, child };
+        let Prepared { workspace, bot, token, data, database, folder } = self;
+        let mut server =
+            Server { url: format!("http://{address}"), workspace, bot, token, data, database, folder, child };
         eventually(|| {
             let ended = server.child.try_wait().unwrap();
             assert!(ended.is_none(), "the server ended before it was ready: {ended:?}");
