@@ -316,7 +316,7 @@ impl Drive {
                 0
             } else {
                 let (key, value) = &list.tags()[index];
-                let sql = "SELECT COUNT(*) FROM (SELECT 1 AS one FROM entity_tags WHERE bot_id = ?1 AND kind = ?2 AND key = ?3 AND value = ?4 LIMIT ?5) AS some";
+                let sql = "SELECT COUNT(*) FROM (SELECT 1 AS one FROM entity_tags WHERE bot_id = ?1 AND kind = ?2 AND key = ?3 AND value = ?4 LIMIT ?5) AS found";
                 let found = tx.query_opt(sql, params![&list.who().bot, L::KIND, key, value, RARE]).await?;
                 found.map_or(Ok(0), |mut row| row.int())?
             };

@@ -161,6 +161,8 @@ contract! {
         for _ in 0..5 {
             ids.push(bed.conversation(&[]).await);
         }
+        // Within one millisecond the ids would decide.
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
         bed.say(&ids[1], &user, "latest").await;
         let order = |sort: Sort| {
             let list = list(&bed, sort, 100);
