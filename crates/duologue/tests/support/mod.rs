@@ -88,6 +88,28 @@ impl Server {
         *self = self.another();
     }
 
+    /// Looks into the database: the number that a query answers.
+    pub async fn number(&self, sql: &str) -> i64 {
+        match &self.database {
+            None => self.sqlite().query_row(sql, [], |row| row.get(0)).unwrap(),
+            Some(url) => postgres_client(url).await.query_one(sql, &[]).await.unwrap().get(0),
+        }
+    }
+
+    /// Writes to the database, past the server; answers how many rows.
+    pub async fn execute(&self, sql: &str) -> u64 {
+        match &self.database {
+            None => self.sqlite().execute(sql, []).unwrap() as u64,
+            Some(url) => postgres_client(url).await.execute(sql, &[]).await.unwrap(),
+        }
+    }
+
+    fn sqlite(&self) -> rusqlite::Connection {
+        let connection = rusqlite::Connection::open(self.data.join("duologue.db")).unwrap();
+        connection.busy_timeout(Duration::from_secs(60)).unwrap();
+        connection
+    }
+
     pub fn client(&self) -> Client {
         self.client_with(RetryPolicy::none())
     }
@@ -168,14 +190,16 @@ pub async fn postgres() -> Option<String> {
         return None;
     };
     let name = format!("t_{}", Generator::system().uuid().replace('-', ""));
-    let (client, connection) = tokio_postgres::connect(&base, tokio_postgres::NoTls).await.unwrap();
-    let connection = tokio::spawn(connection);
-    client.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
-    drop(client);
-    connection.await.unwrap().unwrap();
+    postgres_client(&base).await.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
     let (server, database) = base.rsplit_once('/').unwrap();
     let parameters = database.find('?').map_or("", |at| &database[at..]);
     Some(format!("{server}/{name}{parameters}"))
+}
+
+async fn postgres_client(url: &str) -> tokio_postgres::Client {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
 }
 
 /// Whether `cargo xtask test` runs this, which installs whatever tests need. It names the binary to test.
