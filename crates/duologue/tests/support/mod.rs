@@ -150,8 +150,7 @@ pub struct Prepared {
 
 impl Prepared {
     pub fn serve(self) -> Server {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let address = format!("127.0.0.1:{port}");
+        let address = free_address();
         let child = Command::new(binary())
             .args(["serve", "--listen", &address, "--log", "warn"])
             .args(place(&self.data, self.database.as_deref()))
@@ -207,8 +206,13 @@ pub fn is_complete_run() -> bool {
     std::env::var_os("DUOLOGUE_BIN").is_some()
 }
 
+/// An address that nobody listens on.
+pub fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
 /// The binary under test.
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     std::env::var_os("DUOLOGUE_BIN").map_or_else(|| env!("CARGO_BIN_EXE_duologue").into(), PathBuf::from)
 }
 
