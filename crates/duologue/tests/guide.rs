@@ -42,7 +42,7 @@ const WRITES: &[(&str, &str, &str, usize)] = &[
     ("--out two.txt", "two.txt", "It broke", 1),
     ("--out two.txt", "two.txt", "Hello from the web", 0),
     ("--out all.csv\n", "all.csv", "conversationId,messageId,createdAt,direction,author,type,text,payload,tags\r\n", 1),
-    ("--out all.csv\n", "all.csv", ",text,'=1+1,", 1),
+    ("--out all.csv\n", "all.csv", "\"'=1+1\",", 1),
     ("--out all.csv --limit", "all.csv", "It broke", 2),
     ("--out questions.md", "questions.md", "## 1. sales, 2026-01-15", 1),
     ("--out questions.md", "questions.md", "- Ada: Red", 1),
