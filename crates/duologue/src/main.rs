@@ -60,14 +60,8 @@ fn main() -> ExitCode {
             Some(Command::Serve(flags)) => finish(serve::run(flags).await),
             Some(Command::Init(args)) => finish(init::run(args).await),
             Some(Command::Config(flags)) => finish(config::print(flags)),
-            Some(Command::Export(args)) => match export::run(args).await {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => {
-                    eprintln!("duologue: {error}");
-                    ExitCode::from(error.exit_code())
-                }
-            },
-            Some(Command::Import(args)) => finish(import::run(args).await),
+            Some(Command::Export(args)) => finish_transfer(export::run(args).await),
+            Some(Command::Import(args)) => finish_transfer(import::run(args).await),
             Some(Command::Backup(args)) => finish(backup::backup(args)),
             Some(Command::Verify(args)) => finish(backup::verify(args)),
             Some(Command::Bench(args)) => finish(duologue_bench::run(args).await),
@@ -80,6 +74,17 @@ fn finish<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string()),
+    }
+}
+
+/// An export or import tells apart why it ended: mistakes in the options, Ctrl-C, and the rest.
+fn finish_transfer(result: Result<(), export::Error>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("duologue: {error}");
+            ExitCode::from(error.exit_code())
+        }
     }
 }
 

@@ -2,14 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[path = "export_support/mod.rs"]
 mod support;
 
 use std::{fs, path::Path, time::Duration};
 
-use duologue_client::{Client, CreateConversation, CreateMessage, CreateUser, Direction, Origin};
+use duologue_client::{CreateConversation, CreateMessage, CreateUser, Direction, Origin};
 use serde_json::json;
-use support::{Proxy, Run, Server, duologue, eventually, sample};
+use support::{Run, Server, duologue, eventually, proxy::Proxy};
 
 /// A server with everything that an export must carry, made as bots and integrations make it.
 async fn fill(server: &Server) {
@@ -42,6 +41,40 @@ async fn fill(server: &Server) {
         let recorded = CreateMessage::new(&conversation.id, &user.id, "text", odd).origin(Origin::Synthetic);
         client.create_message(recorded).await.unwrap();
     }
+}
+
+/// An export with so many conversations of so many messages each.
+fn sample(bot: &str, conversations: usize, messages: usize) -> String {
+    let mut text = format!("{{\"duologue\":\"export\",\"version\":1,\"botId\":\"{bot}\"}}\n");
+    let mut line = |value: serde_json::Value| {
+        text.push_str(&value.to_string());
+        text.push('\n');
+    };
+    for c in 0..conversations {
+        let at = |n: usize| {
+            format!("2026-01-{:02}T{:02}:{:02}:{:02}.{:03}Z", c % 28 + 1, c % 24, n / 60 % 60, n % 60, c % 1000)
+        };
+        let (conversation, user) = (format!("conv_{c:026}"), format!("user_{c:026}"));
+        line(json!({
+            "conversation": {
+                "id": conversation, "createdAt": at(0), "updatedAt": at(messages), "channel": "web", "integration": "",
+                "tags": {"c": c.to_string()}, "messageCount": messages,
+            },
+            "users": [{"id": user, "createdAt": at(0), "updatedAt": at(0), "tags": {}, "name": format!("User {c}")}],
+        }));
+        for m in 0..messages {
+            let incoming = m % 2 == 0;
+            line(json!({
+                "message": {
+                    "id": format!("msg_{:026}", c * messages + m), "createdAt": at(m), "updatedAt": at(m), "type": "text",
+                    "payload": {"text": format!("Message {m} of conversation {c}, and some more words")},
+                    "direction": if incoming { "incoming" } else { "outgoing" },
+                    "userId": if incoming { user.as_str() } else { bot }, "conversationId": conversation, "tags": {},
+                }
+            }));
+        }
+    }
+    text
 }
 
 fn export(server: &Server, extra: &[&str]) -> Run {
@@ -328,6 +361,8 @@ async fn mistakes_are_explained() {
     let run =
         duologue("export").args(&["--api-url", &server.url, "--token", "x", "--bot-id", &server.bot]).run().failure(1);
     assert!(run.stderr.contains("BP_TOKEN"), "{}", run.stderr);
+    let run = duologue("export").args(&["--api-url", "localhost:x", "--token", "x"]).run().failure(2);
+    assert!(run.stderr.contains("localhost:x"), "{}", run.stderr);
     let run = duologue("export").args(&["--data", "/nowhere", "--bot-id", "b"]).run().failure(2);
     assert!(run.stderr.contains("/nowhere"), "{}", run.stderr);
 
@@ -348,55 +383,10 @@ async fn mistakes_are_explained() {
     assert_eq!(conversations(&exported(&server, &[])).len(), 0);
     let run = import(&whole, &["--api-url", &Proxy::default().start(&server).plain()]).failure(2);
     assert!(run.stderr.contains("only a Duologue"), "{}", run.stderr);
-}
-
-/// The client is part of the promise: what `docs/export.md` shows in Rust.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_rust_sample_of_the_guide() -> Result<(), duologue_client::Error> {
-    use duologue_client::TryStreamExt;
-    let server = Server::start();
-    fill(&server).await;
-    let client: Client = server.client();
-    let mut count = 0;
-    let mut conversations = client.list_conversations().tag("topic", "sales").page_size(100).items();
-    while let Some(conversation) = conversations.try_next().await? {
-        let mut messages = client.list_messages().conversation(&conversation.id).page_size(100).all().await?;
-        messages.reverse();
-        assert!(messages.is_sorted_by_key(|message| message.created_at));
-        count += messages.len();
-    }
-    assert_eq!(count, 18);
-    Ok(())
-}
-
-/// The official client writes the same export: `docs/examples/export.mjs`. Needs the npm packages of
-/// the interop tests; without them there is nothing to test with.
-#[cfg(unix)]
-#[tokio::test(flavor = "multi_thread")]
-async fn the_javascript_sample_of_the_guide() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let package = root.join("tests/interop/node_modules/client-1.45");
-    if !package.exists() {
-        eprintln!("skipped: run `npm ci` in tests/interop first");
-        return;
-    }
-    let server = Server::start();
-    fill(&server).await;
-    let work = tempfile::tempdir().unwrap();
-    fs::create_dir_all(work.path().join("node_modules/@botpress")).unwrap();
-    std::os::unix::fs::symlink(package.canonicalize().unwrap(), work.path().join("node_modules/@botpress/client"))
-        .unwrap();
-    fs::copy(root.join("docs/examples/export.mjs"), work.path().join("export.mjs")).unwrap();
-    let run = |arguments: &[&str]| {
-        let mut node = std::process::Command::new("node");
-        node.current_dir(work.path()).arg("export.mjs").args(arguments);
-        let node = node.env("BP_API_URL", &server.url).env("BP_TOKEN", &server.token).env("BP_BOT_ID", &server.bot);
-        let output = node.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    };
-    // JavaScript rounds the one number that it can't hold.
-    let rounded = |text: String| text.replace("12345678901234567890", "12345678901234567000");
-    assert_eq!(run(&[]), rounded(exported(&server, &[])));
-    assert_eq!(run(&["topic=sales"]), rounded(exported(&server, &["--tag", "topic=sales"])));
+    let run = import(&whole, &["--bot-id", ""]).failure(2);
+    assert!(run.stderr.contains("BP_BOT_ID"), "{}", run.stderr);
+    let run = import(&whole, &["--token", "x"]).failure(1);
+    assert!(run.stderr.contains("BP_TOKEN"), "{}", run.stderr);
+    let run = duologue("import").args(&[path]).run().failure(2);
+    assert!(run.stderr.contains("BP_API_URL"), "{}", run.stderr);
 }

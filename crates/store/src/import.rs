@@ -55,7 +55,9 @@ impl ImportRecords {
             known.ok_or_else(|| taken("conversation", conversation.id.as_str()))?;
         }
         for user in participants {
-            if user.id.as_str() != who.bot.as_str() {
+            if user.id.as_str() == who.bot.as_str() {
+                users::adopt_bot_user(tx, who, user).await?;
+            } else {
                 users::put(tx, who, &conversation.integration, user).await?;
             }
             let known =

@@ -450,3 +450,29 @@ pub(crate) async fn insert_bot_user(tx: &mut Tx<'_>, who: &Identity, name: &str,
     put(tx, who, "", &user).await?;
     Ok(())
 }
+
+/// Gives the bot's own user the instants and properties it had where an export is from. Only while it
+/// takes part in no conversation: from then on it has a history here.
+pub(crate) async fn adopt_bot_user(tx: &mut Tx<'_>, who: &Identity, exported: &User) -> Result<()> {
+    let sql = "SELECT conversation_id FROM participants WHERE user_id = ?1 LIMIT 1";
+    if tx.query_opt(sql, params![&exported.id]).await?.is_some() {
+        return Ok(());
+    }
+    let Some(Stored { user: before, .. }) = find(tx, who, exported.id.as_str(), true).await? else { return Ok(()) };
+    let tags = exported.tags.text();
+    tx.execute(
+        "UPDATE users SET tags = ?2, name = ?3, picture_url = ?4, properties = ?5, attributes = ?6, created_at = ?7, updated_at = ?8 \
+         WHERE id = ?1",
+        params![
+            &exported.id, &tags, exported.name.as_ref(), exported.picture_url.as_ref(), exported.properties.as_ref(),
+            exported.attributes.as_ref(), exported.created_at, exported.updated_at
+        ],
+    )
+    .await?;
+    // The index of tags holds the instant of creation, too.
+    let (id, none) = (exported.id.as_str(), Tags::default());
+    tag_index::update(tx, &who.bot, "u", id, before.created_at, &before.tags, &none).await?;
+    tag_index::update(tx, &who.bot, "u", id, exported.created_at, &none, &exported.tags).await?;
+    let scan = crate::bots::scan_until(tx, &who.bot).await?;
+    moved(tx, &who.bot, "u", id, before.updated_at.millis(), exported.updated_at.millis(), scan).await
+}

@@ -1,7 +1,7 @@
 //! JSON Lines: the lossless interchange form, written by an export and read by an import.
 //!
 //! ```text
-//! {"duologue":"export","version":1}
+//! {"duologue":"export","version":1,"botId":"…"}
 //! {"conversation":{…},"users":[{…},…]}
 //! {"message":{…}}
 //! {"message":{…}}
@@ -14,7 +14,10 @@
 //! between tokens are dropped, as a record is a line. Reading a file and writing what was read gives
 //! the same bytes.
 
-use duologue_model::{Conversation, Message, User, id::ConversationId};
+use duologue_model::{
+    Conversation, Message, User,
+    id::{BotId, ConversationId},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -40,9 +43,19 @@ pub enum Record {
     Message(Message),
 }
 
-/// Appends the header line.
-pub fn write_header(out: &mut Vec<u8>) {
-    out.put(&format!("{{\"duologue\":\"export\",\"version\":{VERSION}}}\n"));
+/// Appends the header line. It names the bot, so that an import can put another in its place.
+pub fn write_header(bot: Option<&BotId>, out: &mut Vec<u8>) {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Header<'a> {
+        duologue: &'static str,
+        version: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        bot_id: Option<&'a BotId>,
+    }
+    // Neither texts nor a Vec refuse to be written.
+    let _ = serde_json::to_writer(&mut *out, &Header { duologue: "export", version: VERSION, bot_id: bot });
+    out.put("\n");
 }
 
 /// Appends a conversation's line. Puts the users in order.
@@ -105,7 +118,9 @@ fn end_line(start: usize, out: &mut Vec<u8>) {
 }
 
 /// The `jsonl` format.
-pub(crate) struct JsonLines;
+pub(crate) struct JsonLines {
+    pub bot: Option<BotId>,
+}
 
 impl Renderer for JsonLines {
     fn shows_picks(&self) -> bool {
@@ -113,7 +128,7 @@ impl Renderer for JsonLines {
     }
 
     fn begin(&mut self, out: &mut Vec<u8>) {
-        write_header(out);
+        write_header(self.bot.as_ref(), out);
     }
 
     fn conversation(

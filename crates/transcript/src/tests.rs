@@ -529,7 +529,7 @@ fn jsonl_has_the_documented_form() {
     let shown = document(Transcript::new(Format::JsonLines, options()), &[user(ADA, None, 1)], &[pretty]);
     assert_eq!(
         shown,
-        r#"{"duologue":"export","version":1}
+        r#"{"duologue":"export","version":1,"botId":"bot_00000000000000000000000BOT"}
 {"conversation":{"id":"conv_1","createdAt":"2026-11-21T12:00:00.000Z","updatedAt":"2026-11-21T12:00:00.000Z","channel":"channel","integration":"webchat","tags":{"topic":"sales"},"messageCount":2},"users":[{"id":"user_0000000000000000000000ADA","createdAt":"1970-01-01T00:00:01.000Z","updatedAt":"1970-01-01T00:00:01.000Z","tags":{}}]}
 {"message":{"id":"msg_00000000000000000000000001","createdAt":"2026-11-21T12:00:01.000Z","updatedAt":"2026-11-21T12:00:01.000Z","type":"text","payload":{ "text" : "a\nb", "n": 1.10 },"direction":"incoming","userId":"user_0000000000000000000000ADA","conversationId":"conv_1","tags":{"a":"b"}}}
 "#
@@ -831,7 +831,7 @@ proptest! {
             prop_assert_eq!(record, &Record::Message(message.clone()));
         }
         let mut second = Vec::new();
-        jsonl::write_header(&mut second);
+        jsonl::write_header(options().bot.as_ref(), &mut second);
         for record in &records {
             jsonl::write(record, &mut second).unwrap();
         }

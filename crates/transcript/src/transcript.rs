@@ -19,7 +19,7 @@ use crate::{
 /// What a transcript may be told beside its content.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The bot: messages of the user with its id are the bot's.
+    /// The bot: messages of the user with its id are the bot's. JSON Lines name it in their header.
     pub bot: Option<BotId>,
     /// What the bot is called. Default: its user's name, else `Bot`.
     pub bot_name: Option<String>,
@@ -87,7 +87,7 @@ impl Transcript {
             Format::Html => Box::new(Html { title }),
             Format::Csv => Box::new(Csv),
             Format::Json => Box::new(JsonDocument::default()),
-            Format::JsonLines => Box::new(JsonLines),
+            Format::JsonLines => Box::new(JsonLines { bot: options.bot.clone() }),
         };
         Transcript::with(renderer, options)
     }

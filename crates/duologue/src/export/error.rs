@@ -81,6 +81,8 @@ impl Error {
         match self {
             Error::Interrupted(_) => 130,
             Error::Usage(_) => 2,
+            // An address or a name that can't make a request.
+            Error::Api(error) if matches!(**error, duologue_client::Error::Config(_)) => 2,
             Error::Continuable { cause, .. } => cause.exit_code(),
             _ => 1,
         }

@@ -56,10 +56,7 @@ impl Look {
         let mut unseen = Vec::new();
         document.begin(&mut unseen)?;
         if written == 0 {
-            match self.header() {
-                Some(header) => out.extend_from_slice(&header),
-                None => out.append(&mut unseen),
-            }
+            out.append(&mut unseen);
         }
         // A template counts the conversations; the others only tell the first from the rest.
         let unseen_conversations = if matches!(self.kind, Kind::Own(_)) { written } else { written.min(1) };
@@ -70,18 +67,6 @@ impl Look {
             unseen.clear();
         }
         Ok(document)
-    }
-
-    /// The header of an export that names the bot, so that an import can put another in its place.
-    fn header(&self) -> Option<Vec<u8>> {
-        match (&self.kind, &self.bot) {
-            (Kind::BuiltIn(Format::JsonLines), Some(bot)) => {
-                let bot = serde_json::to_string(bot).ok()?;
-                let version = duologue_transcript::jsonl::VERSION;
-                Some(format!("{{\"duologue\":\"export\",\"version\":{version},\"botId\":{bot}}}\n").into_bytes())
-            }
-            _ => None,
-        }
     }
 
     /// What ends a document after `written` conversations.

@@ -129,3 +129,27 @@ contract! {
         bed.store.write(add(bed.bot.as_str())).await.unwrap();
     }
 }
+
+contract! {
+    async fn an_import_restores_the_bots_own_user_until_it_has_a_history(bed: Bed) {
+        let record = |id: &str, name: &str, at: &str| duologue_store::import::Record::Conversation(
+            serde_json::from_value(serde_json::json!({
+                "id": id, "createdAt": at, "updatedAt": at, "channel": "dm", "integration": "", "tags": {}
+            })).unwrap(),
+            vec![serde_json::from_value(serde_json::json!({
+                "id": bed.bot, "createdAt": at, "updatedAt": at, "tags": {"kept": name}, "name": name
+            })).unwrap()],
+        );
+        let import = |record| duologue_store::import::ImportRecords { who: bed.who(), records: vec![record] };
+        let before = bed.store.get_user(bed.who(), bed.bot.to_string()).await.unwrap();
+        bed.store.write(import(record("conv_01HF7YAT00000000000000000A", "old", "2020-01-01T00:00:00.000Z"))).await.unwrap();
+        let adopted = bed.store.get_user(bed.who(), bed.bot.to_string()).await.unwrap();
+        assert!(adopted.created_at < before.created_at);
+        assert_eq!(adopted.name.as_deref(), Some("old"));
+        let tagged = List { tags: vec![("kept".into(), "old".into())], ..everybody(&bed) };
+        assert_eq!(bed.store.list_users(tagged).await.unwrap().items, std::slice::from_ref(&adopted));
+        // From here on it takes part in a conversation, and is left alone.
+        bed.store.write(import(record("conv_01HF7YAT00000000000000000B", "new", "2021-01-01T00:00:00.000Z"))).await.unwrap();
+        assert_eq!(bed.store.get_user(bed.who(), bed.bot.to_string()).await.unwrap(), adopted);
+    }
+}
