@@ -12,7 +12,6 @@ use std::{
 };
 
 use duologue_model::{Timestamp, id::Generator};
-use futures_util::future::try_join_all;
 
 use crate::{
     Error, Result,
@@ -102,8 +101,8 @@ impl<'a> Tx<'a> {
         }
     }
 
-    /// Runs several statements that don't depend on each other's results. PostgreSQL gets them in
-    /// one round trip.
+    /// Runs several statements that neither depend on each other's results nor change the same
+    /// row. PostgreSQL gets them as one.
     pub async fn execute_all(&mut self, statements: &[(&str, &[Param<'_>])]) -> Result<()> {
         self.wrote = true;
         match &mut self.inner {
@@ -113,8 +112,9 @@ impl<'a> Tx<'a> {
                 }
             }
             Inner::Postgres(client) => {
-                let client = *client;
-                try_join_all(statements.iter().map(|(sql, params)| postgres_execute(client, sql, params))).await?;
+                let params: Vec<_> = statements.iter().flat_map(|(_, params)| borrowed(params)).collect();
+                let statement = client.prepare_cached(&merged(statements)).await?;
+                client.execute(&statement, &params).await?;
             }
         }
         Ok(())
@@ -207,6 +207,40 @@ async fn postgres_execute(client: &deadpool_postgres::Client, sql: &str, params:
     Ok(client.execute(&statement, &borrowed(params)).await?)
 }
 
+/// All statements as one: the last, with the others as its common table expressions. Parameters are
+/// numbered through.
+fn merged(statements: &[(&str, &[Param<'_>])]) -> String {
+    let mut sql = String::with_capacity(statements.iter().map(|(text, _)| text.len() + 16).sum());
+    let mut before = 0;
+    for (index, (text, params)) in statements.iter().enumerate() {
+        let is_last = index + 1 == statements.len();
+        if !is_last {
+            sql.push_str(&format!("{}s{index} AS (", if index == 0 { "WITH " } else { ", " }));
+        } else {
+            sql.push(' ');
+        }
+        renumber(&Dialect::Postgres.statement(text), before, &mut sql);
+        if !is_last {
+            sql.push(')');
+        }
+        before += params.len();
+    }
+    sql
+}
+
+/// Writes a statement with `more` added to the number of each parameter.
+fn renumber(text: &str, more: usize, out: &mut String) {
+    let mut pieces = text.split('$');
+    out.push_str(pieces.next().unwrap_or_default());
+    for piece in pieces {
+        let digits = piece.bytes().take_while(u8::is_ascii_digit).count();
+        let number: usize = piece[..digits].parse().unwrap_or_default();
+        out.push('$');
+        out.push_str(&(number + more).to_string());
+        out.push_str(&piece[digits..]);
+    }
+}
+
 fn borrowed<'p>(params: &'p [Param<'_>]) -> Vec<&'p (dyn tokio_postgres::types::ToSql + Sync)> {
     params.iter().map(|param| param as _).collect()
 }
@@ -218,5 +252,20 @@ pub(crate) fn run_ready<T>(future: impl Future<Output = Result<T>>) -> Result<T>
         Poll::Pending => {
             Err(Error::Database("a transaction script waited for something outside its transaction".into()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_become_one_with_parameters_numbered_through() {
+        let (a, b) = (Param::Int(1), Param::Int(2));
+        let first: &[Param<'_>] = &[a, b];
+        let second: &[Param<'_>] = &[Param::Int(3)];
+        let sql = merged(&[("UPDATE t SET a = ?1 WHERE b = ?2", first), ("DELETE FROM u WHERE c IN (?1, ?1)", second)]);
+        assert_eq!(sql, "WITH s0 AS (UPDATE t SET a = $1 WHERE b = $2) DELETE FROM u WHERE c IN ($3, $3)");
+        assert_eq!(merged(&[("DELETE FROM u WHERE c = ?1", second)]), " DELETE FROM u WHERE c = $1");
     }
 }
