@@ -82,7 +82,13 @@ pub struct Flags {
     #[arg(long, env = "DUOLOGUE_JSON_DEPTH", value_name = "N")]
     json_depth: Option<usize>,
 
-    /// Seconds a client may take to send a request's body. [default: 30]
+    /// Seconds a client may take to send a request's line and headers, and may leave a connection
+    /// idle. [default: 60]
+    #[arg(long, env = "DUOLOGUE_HEADER_TIMEOUT", value_name = "SECONDS")]
+    header_timeout: Option<u64>,
+
+    /// Seconds a client may take to send a request's body, and to take the next piece of an
+    /// answer. [default: 30]
     #[arg(long, env = "DUOLOGUE_BODY_TIMEOUT", value_name = "SECONDS")]
     body_timeout: Option<u64>,
 
@@ -127,6 +133,8 @@ pub struct Config {
     pub payload_limit: usize,
     /// Levels.
     pub json_depth: usize,
+    /// Seconds.
+    pub header_timeout: u64,
     /// Seconds.
     pub body_timeout: u64,
     /// Clients' connections.
@@ -187,6 +195,7 @@ impl Flags {
             admin_body_limit: pick!(admin_body_limit, limits.admin_body_bytes),
             payload_limit: pick!(payload_limit, limits.payload_bytes),
             json_depth: pick!(json_depth, limits.json_depth),
+            header_timeout: pick!(header_timeout, 60),
             body_timeout: pick!(body_timeout, limits.body_seconds),
             connections: pick!(connections, 10_000),
             shutdown_timeout: pick!(shutdown_timeout, 10),
@@ -216,6 +225,9 @@ impl Config {
         }
         if self.database_connections == 0 || self.connections == 0 || self.json_depth == 0 {
             return invalid("--database-connections, --connections and --json-depth must be at least 1");
+        }
+        if self.header_timeout == 0 || self.body_timeout == 0 {
+            return invalid("--header-timeout and --body-timeout must be at least 1 second");
         }
         if self.initial_token.as_ref().is_some_and(|token| token.len() < 20) {
             return invalid("--initial-token must have at least 20 characters");
