@@ -21,8 +21,16 @@ struct Server {
     address: String,
     bot: String,
     token: String,
+    extra: Vec<String>,
     folder: tempfile::TempDir,
     child: Child,
+}
+
+fn serve(folder: &tempfile::TempDir, address: &str, extra: &[String]) -> Child {
+    let log = File::options().create(true).append(true).open(folder.path().join("log")).unwrap();
+    let mut command = Command::new(BINARY);
+    command.args(["serve", "--listen", address, "--data"]).arg(folder.path().join("data")).args(extra);
+    command.stdout(Stdio::null()).stderr(log).spawn().unwrap()
 }
 
 impl Server {
@@ -32,22 +40,37 @@ impl Server {
         let init = Command::new(BINARY).args(["init", "--json", "--data"]).arg(&data).output().unwrap();
         let made: Value = serde_json::from_slice(&init.stdout).unwrap();
         let address = format!("127.0.0.1:{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port());
-        let child = Command::new(BINARY)
-            .args(["serve", "--listen", &address, "--data"])
-            .arg(&data)
-            .args(extra)
-            .stdout(Stdio::null())
-            .stderr(File::create(folder.path().join("log")).unwrap())
-            .spawn()
-            .unwrap();
+        let extra: Vec<String> = extra.iter().map(|word| (*word).to_owned()).collect();
+        let child = serve(&folder, &address, &extra);
         let text = |name: &str| made[name].as_str().unwrap().to_owned();
-        let server = Server { address, bot: text("botId"), token: text("token"), folder, child };
+        let server = Server { address, bot: text("botId"), token: text("token"), extra, folder, child };
+        server.wait();
+        server
+    }
+
+    /// Stops it, does something, and starts it again.
+    fn restart(&mut self, meanwhile: impl FnOnce(&mut Server)) {
+        self.stop();
+        meanwhile(self);
+        self.child = serve(&self.folder, &self.address, &self.extra);
+        self.wait();
+    }
+
+    fn stop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    fn wait(&self) {
         let started = Instant::now();
-        while TcpStream::connect(&server.address).is_err() || !server.get("/ready").starts_with("HTTP/1.1 200") {
-            assert!(started.elapsed() < Duration::from_secs(30), "not ready: {}", server.log());
+        while TcpStream::connect(&self.address).is_err() || !self.get("/ready").starts_with("HTTP/1.1 200") {
+            assert!(started.elapsed() < Duration::from_secs(30), "not ready: {}", self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
-        server
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
     }
 
     fn log_file(&self) -> PathBuf {
@@ -94,9 +117,15 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.stop();
     }
+}
+
+/// `duologue token` on a data folder: whether it went well, and what it printed.
+fn token(server: &Server, address: &str) -> (bool, String) {
+    let output = Command::new(BINARY).args(["token", address, "--data"]).arg(server.data()).output().unwrap();
+    let text = if output.status.success() { output.stdout } else { output.stderr };
+    (output.status.success(), String::from_utf8(text).unwrap().trim().to_owned())
 }
 
 /// Everything until the end of a connection, however it ends.
@@ -167,6 +196,24 @@ fn clients_that_take_nothing_are_given_up() {
     assert!(started.elapsed() > Duration::from_millis(500), "nothing held the place");
     let taken = answer(&mut stream).matches("HTTP/1.1 200").count();
     assert!(taken < 400, "{taken}");
+}
+
+#[test]
+fn the_operator_hands_out_tokens() {
+    let mut server = Server::start(&[]);
+    let member = json!({ "email": "ada@example.org", "role": "developer" });
+    assert_eq!(server.send("POST", "/v1/admin/workspace-members", &member)["role"], "developer");
+    let (made, text) = token(&server, "ada@example.org");
+    assert!(!made && text.contains("another Duologue uses"), "{text}");
+    server.restart(|server| {
+        let (made, text) = token(server, "nobody@example.org");
+        assert!(!made && text.contains("nobody@example.org"), "{text}");
+        let (made, text) = token(server, "ada@example.org");
+        assert!(made && text.starts_with("bp_pat_"), "{text}");
+        server.token = text;
+    });
+    assert!(server.get("/v1/admin/account/me").contains("ada@example.org"));
+    assert!(server.get("/v1/chat/users").starts_with("HTTP/1.1 200"));
 }
 
 #[test]
