@@ -46,6 +46,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 }
 
 async fn unknown(app: Arc<App>, request: Request) -> Response<Body> {
+    let request_id = request_id(request.headers(), &app.store);
     let origin = request.headers().get(header::ORIGIN).cloned();
     let mut response = if request.method() == Method::OPTIONS && request.uri().path().starts_with("/v1/") {
         let mut response = Response::new(Body::empty());
@@ -60,6 +61,7 @@ async fn unknown(app: Arc<App>, request: Request) -> Response<Body> {
     if let Some(origin) = origin {
         cors::allow(&origin, response.headers_mut());
     }
+    response.headers_mut().insert(REQUEST_ID.clone(), request_id);
     response
 }
 

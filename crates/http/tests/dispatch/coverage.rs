@@ -112,3 +112,25 @@ async fn what_calls_code_says_that_nothing_runs_it() {
     let configure = bed.post("/v1/chat/integrations/configure", json!({ "identifier": "x" })).await;
     configure.assert_refused("Forbidden", 403);
 }
+
+/// The guide says of every admin operation whether it is served, and says it right.
+#[tokio::test]
+async fn the_guide_knows_what_is_served() {
+    let bed = Bed::new().await;
+    let served = operations(&bed.get("/openapi.json").await.json());
+    let guide = include_str!("../../../../docs/compatibility.md");
+    let section = |heading: &str| {
+        let (_, rest) = guide.split_once(heading).unwrap();
+        rest.split("\n#").next().unwrap()
+    };
+    let (yes, no) = (section("### Served\n"), section("### Not served yet\n"));
+    for (_, _, id) in dialect().iter().filter(|(_, path, _)| path.starts_with("/v1/admin/")) {
+        let is_served = served.iter().any(|(_, _, other)| other == id);
+        let name = format!("`{id}`");
+        assert_eq!((yes.contains(&name), no.contains(&name)), (is_served, !is_served), "{id}");
+    }
+    let ours: Value = serde_json::from_str(include_str!("../../../../spec/duologue.openapi.json")).unwrap();
+    for (_, path, id) in operations(&ours).iter().filter(|(_, path, _)| path.starts_with("/v1/chat/")) {
+        assert!(section("## What Duologue adds\n").contains(&format!("`{id}`")), "{id} {path}");
+    }
+}

@@ -20,6 +20,7 @@ async fn every_answer_is_private_and_what_it_says_it_is() {
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
         assert_eq!(answer.header("cache-control"), Some("no-store"));
         assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
+        assert!(answer.header("x-request-id").is_some());
     }
 }
 
