@@ -13,6 +13,9 @@ use duologue_http::Limits;
 use duologue_store::Location;
 use serde::{Deserialize, Serialize};
 
+/// How deep the parser of bodies goes itself.
+const MAX_JSON_DEPTH: usize = 127;
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -82,7 +85,13 @@ pub struct Flags {
     #[arg(long, env = "DUOLOGUE_JSON_DEPTH", value_name = "N")]
     json_depth: Option<usize>,
 
-    /// Seconds a client may take to send a request's body. [default: 30]
+    /// Seconds a client may take to send a request's line and headers, and may leave a connection
+    /// idle. [default: 60]
+    #[arg(long, env = "DUOLOGUE_HEADER_TIMEOUT", value_name = "SECONDS")]
+    header_timeout: Option<u64>,
+
+    /// Seconds a client may take to send a request's body, and to take the next piece of an
+    /// answer. [default: 30]
     #[arg(long, env = "DUOLOGUE_BODY_TIMEOUT", value_name = "SECONDS")]
     body_timeout: Option<u64>,
 
@@ -127,6 +136,8 @@ pub struct Config {
     pub payload_limit: usize,
     /// Levels.
     pub json_depth: usize,
+    /// Seconds.
+    pub header_timeout: u64,
     /// Seconds.
     pub body_timeout: u64,
     /// Clients' connections.
@@ -187,6 +198,7 @@ impl Flags {
             admin_body_limit: pick!(admin_body_limit, limits.admin_body_bytes),
             payload_limit: pick!(payload_limit, limits.payload_bytes),
             json_depth: pick!(json_depth, limits.json_depth),
+            header_timeout: pick!(header_timeout, 60),
             body_timeout: pick!(body_timeout, limits.body_seconds),
             connections: pick!(connections, 10_000),
             shutdown_timeout: pick!(shutdown_timeout, 10),
@@ -214,8 +226,14 @@ impl Config {
         if !self.public_url.starts_with("http://") && !self.public_url.starts_with("https://") {
             return invalid("--public-url must begin with http:// or https://");
         }
-        if self.database_connections == 0 || self.connections == 0 || self.json_depth == 0 {
-            return invalid("--database-connections, --connections and --json-depth must be at least 1");
+        if self.database_connections == 0 || self.connections == 0 {
+            return invalid("--database-connections and --connections must be at least 1");
+        }
+        if !(1..=MAX_JSON_DEPTH).contains(&self.json_depth) {
+            return Err(Error::Invalid(format!("--json-depth must be 1 to {MAX_JSON_DEPTH}")));
+        }
+        if self.header_timeout == 0 || self.body_timeout == 0 {
+            return invalid("--header-timeout and --body-timeout must be at least 1 second");
         }
         if self.initial_token.as_ref().is_some_and(|token| token.len() < 20) {
             return invalid("--initial-token must have at least 20 characters");
@@ -307,6 +325,46 @@ mod tests {
         std::fs::write(file.path(), "lisen = \"127.0.0.1:4000\"\n").unwrap();
         let error = Flags { config: Some(file.path().into()), ..Flags::default() }.resolve().unwrap_err().to_string();
         assert!(error.contains("lisen"), "{error}");
+    }
+
+    #[test]
+    fn times_of_nothing_make_no_sense() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for line in ["header_timeout = 0", "body_timeout = 0", "json_depth = 0", "json_depth = 128", "connections = 0"]
+        {
+            std::fs::write(file.path(), line).unwrap();
+            let flags = Flags { config: Some(file.path().into()), ..Flags::default() };
+            assert!(flags.resolve().is_err(), "{line}");
+        }
+    }
+
+    /// The guide has a row for every setting, with its three names and its default.
+    #[test]
+    fn every_setting_is_in_the_guide() {
+        use clap::Args;
+        let guide = include_str!("../../../docs/configuration.md");
+        let defaults = toml::Table::try_from(Flags::default().resolve().unwrap()).unwrap();
+        let command = Flags::augment_args(clap::Command::new("duologue"));
+        for setting in command.get_arguments() {
+            let key = setting.get_id().as_str();
+            let option = setting.get_long().unwrap();
+            let variable = setting.get_env().unwrap().to_str().unwrap();
+            let names = format!("| `--{option}` | `{variable}` |");
+            let row = guide.lines().find(|row| row.contains(&names)).unwrap_or_else(|| panic!("{key} has no row"));
+            if key == "config" {
+                continue;
+            }
+            assert!(row.starts_with(&format!("| `{key}` |")), "{row}");
+            let default = match defaults.get(key) {
+                _ if key == "public_url" => "`http://<listen>`".to_owned(),
+                Some(toml::Value::String(text)) => format!("`{text}`"),
+                Some(value) => format!("`{value}`"),
+                None => continue,
+            };
+            assert!(row.contains(&format!("{names} {default} |")), "{row} should have the default {default}");
+        }
+        let described = guide.lines().filter(|row| row.contains("| `--")).count();
+        assert_eq!(described, command.get_arguments().count(), "a row is about no setting");
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod export;
 mod import;
 mod init;
 mod serve;
+mod token;
 mod unstuck;
 
 use std::process::ExitCode;
@@ -31,6 +32,8 @@ enum Command {
     Serve(config::Flags),
     /// Prepare a data folder or database without serving it, for scripts.
     Init(init::Args),
+    /// Make a personal access token for an account: of a new member, or when one was lost.
+    Token(token::Args),
     /// Print the effective configuration, secrets redacted.
     Config(config::Flags),
     /// Write conversations to files: transcripts to read, tables, or a lossless copy.
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
             None => finish(serve::run(cli.serve).await),
             Some(Command::Serve(flags)) => finish(serve::run(flags).await),
             Some(Command::Init(args)) => finish(init::run(args).await),
+            Some(Command::Token(args)) => finish(token::run(args).await),
             Some(Command::Config(flags)) => finish(config::print(flags)),
             Some(Command::Export(args)) => finish_transfer(export::run(args).await),
             Some(Command::Import(args)) => finish_transfer(import::run(args).await),

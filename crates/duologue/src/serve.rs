@@ -20,12 +20,9 @@ use crate::{
     unstuck::Unstuck,
 };
 
-/// Most bytes in the line and headers of a request.
+/// Most bytes in the line and headers of a request: a wall behind the bounds of the dialects, at
+/// which a connection is broken off.
 const HEADER_BYTES: usize = 64 * 1024;
-/// How long a client may take to send them, and how long an idle connection is kept.
-const HEADER_TIME: Duration = Duration::from_secs(60);
-/// How long an answer may wait for a client that has stopped reading it.
-const WRITE_TIME: Duration = Duration::from_secs(60);
 
 /// Why the server doesn't run.
 #[derive(Debug, thiserror::Error)]
@@ -65,8 +62,7 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
     let (stop, stopped) = watch::channel(false);
     let timers = tokio::spawn(duologue_delivery::timers(store.clone(), stopped));
     tracing::info!(url = public_url, version = env!("CARGO_PKG_VERSION"), "serving");
-    accept(listener, duologue_http::router(app), config.connections, Duration::from_secs(config.shutdown_timeout))
-        .await;
+    accept(listener, duologue_http::router(app), &config).await;
     // The timers end before the store does. An error means that they are gone already.
     let _ = stop.send(true);
     let _ = timers.await;
@@ -86,12 +82,14 @@ fn start_logging(config: &Config) -> Result<(), Error> {
 }
 
 /// Takes connections until told to stop, then lets running requests finish.
-async fn accept(listener: TcpListener, router: axum::Router, connections: usize, patience: Duration) {
+async fn accept(listener: TcpListener, router: axum::Router, config: &Config) {
     let graceful = GracefulShutdown::new();
-    let room = Arc::new(Semaphore::new(connections));
+    let room = Arc::new(Semaphore::new(config.connections));
+    let [header_time, body_time, patience] =
+        [config.header_timeout, config.body_timeout, config.shutdown_timeout].map(Duration::from_secs);
     let mut signal = std::pin::pin!(stop_signal());
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(HEADER_BYTES).pipeline_flush(true);
+    http.timer(TokioTimer::new()).header_read_timeout(header_time).max_buf_size(HEADER_BYTES);
     loop {
         let place = tokio::select! {
             place = room.clone().acquire_owned() => place,
@@ -113,8 +111,8 @@ async fn accept(listener: TcpListener, router: axum::Router, connections: usize,
         };
         // Only latency suffers if this fails.
         let _ = stream.set_nodelay(true);
-        let connection = http
-            .serve_connection(TokioIo::new(Unstuck::new(stream, WRITE_TIME)), TowerToHyperService::new(router.clone()));
+        let stream = TokioIo::new(Unstuck::new(stream, body_time));
+        let connection = http.serve_connection(stream, TowerToHyperService::new(router.clone()));
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             // Clients that go away in the middle are their own affair.

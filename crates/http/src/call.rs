@@ -44,7 +44,6 @@ impl Call {
     }
 
     /// The account behind a personal access token; other tokens may not use the admin API.
-    #[allow(dead_code)]
     pub(crate) fn account(&self) -> Result<&str, Refusal> {
         match self.token.as_ref().map(|token| &token.principal) {
             Some(Principal::Account(id)) => Ok(id),

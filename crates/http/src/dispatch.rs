@@ -20,13 +20,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header, request
 use tracing::Instrument;
 
 use crate::{
-    App, body,
+    App, body, bounds,
     call::Call,
     cors,
     envelope::Failure,
     query::Query,
     rate::Standing,
     route::{self, Access, Answer, Route},
+    secure,
 };
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -45,19 +46,28 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 }
 
 async fn unknown(app: Arc<App>, request: Request) -> Response<Body> {
+    let request_id = request_id(request.headers(), &app.store);
     let origin = request.headers().get(header::ORIGIN).cloned();
     let mut response = if request.method() == Method::OPTIONS && request.uri().path().starts_with("/v1/") {
         let mut response = Response::new(Body::empty());
         cors::preflight(request.headers(), response.headers_mut());
         response
     } else {
-        let text = format!("There is no operation {} {}", request.method(), request.uri().path());
-        Failure(Refusal::new(ErrorKind::MethodNotFound, text)).render(app.store.ids(), app.store.now())
+        let refusal = bounds::check(request.uri(), request.headers()).err();
+        let refusal = refusal.unwrap_or_else(|| no_operation(request.method(), request.uri().path()));
+        Failure(refusal).render(app.store.ids(), app.store.now())
     };
+    secure::harden(response.headers_mut());
     if let Some(origin) = origin {
         cors::allow(&origin, response.headers_mut());
     }
+    response.headers_mut().insert(REQUEST_ID.clone(), request_id);
     response
+}
+
+/// The refusal for what isn't served.
+pub(crate) fn no_operation(method: &Method, path: &str) -> Refusal {
+    Refusal::new(ErrorKind::MethodNotFound, format!("There is no operation {method} {path}"))
 }
 
 async fn serve(app: Arc<App>, index: usize, route: &'static Route, request: Request) -> Response<Body> {
@@ -81,6 +91,7 @@ async fn serve(app: Arc<App>, index: usize, route: &'static Route, request: Requ
     if let Some(standing) = standing {
         standing.write(response.headers_mut());
     }
+    secure::harden(response.headers_mut());
     if let Some(origin) = origin {
         cors::allow(&origin, response.headers_mut());
     }
@@ -111,6 +122,7 @@ fn request_id(headers: &HeaderMap, store: &Store) -> HeaderValue {
 
 async fn steps(app: &Arc<App>, route: &'static Route, request: Request, standing: &mut Option<Standing>) -> Answer {
     let (mut parts, body) = request.into_parts();
+    bounds::check(&parts.uri, &parts.headers)?;
     if route.access != Access::Public {
         media_type(&parts)?;
     }

@@ -18,6 +18,7 @@
 mod route;
 mod admin;
 mod body;
+mod bounds;
 mod call;
 mod cors;
 mod dispatch;
@@ -27,6 +28,7 @@ mod openapi;
 mod query;
 mod rate;
 mod runtime;
+mod secure;
 mod system;
 
 use std::sync::Arc;

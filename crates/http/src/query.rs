@@ -72,8 +72,7 @@ impl Query {
             .transpose()
     }
 
-    /// `true` or `false`. For the admin API.
-    #[allow(dead_code)]
+    /// `true` or `false`.
     pub(crate) fn bool(&self, name: &str) -> Result<Option<bool>, Refusal> {
         match self.get(name) {
             None => Ok(None),

@@ -13,7 +13,6 @@ pub(crate) type Answer = Result<Response<Body>, Failure>;
 pub(crate) type Handler = fn(Call) -> BoxFuture<'static, Answer>;
 
 /// Who may call.
-#[allow(dead_code)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     /// Anybody.

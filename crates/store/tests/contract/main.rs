@@ -7,9 +7,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod accounts;
+mod bots;
 mod conversations;
 mod events;
 mod idempotency;
+mod integrations;
 mod messages;
 mod scans;
 mod states;
@@ -17,23 +19,29 @@ mod tags;
 mod timers;
 mod users;
 mod workflows;
+mod workspaces;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use duologue_model::{
     Identity, Json, View,
+    admin::Role,
     id::{BotId, ConversationId, UserId},
     tags::TagPatch,
 };
 use duologue_store::{
     Location, Store, conversations as store_conversations, messages as store_messages, setup::Plan,
-    users as store_users,
+    users as store_users, workspaces::Actor,
 };
 
 /// A fresh store with one bot.
 pub struct Bed {
     pub store: Arc<Store>,
     pub bot: BotId,
+    /// The workspace of the first start, its owner's account, and the owner's token.
+    pub workspace: String,
+    pub owner: String,
+    pub token: String,
     pub location: Location,
     _folder: Option<tempfile::TempDir>,
 }
@@ -99,7 +107,15 @@ impl Bed {
             token: None,
         };
         let made = store.first_start(plan).await.unwrap().unwrap();
-        Bed { store, bot: made.bot, location, _folder: folder }
+        Bed {
+            store,
+            bot: made.bot,
+            owner: made.workspace.owner_id,
+            workspace: made.workspace.id,
+            token: made.token.value.unwrap(),
+            location,
+            _folder: folder,
+        }
     }
 
     /// Closes the store and opens it again, as a restart does.
@@ -108,6 +124,26 @@ impl Bed {
         let closed = std::mem::replace(&mut self.store, Arc::new(placeholder().await));
         drop(closed);
         self.store = Arc::new(Store::open(&self.location).await.unwrap());
+    }
+
+    /// The owner, about the first workspace.
+    pub fn actor(&self) -> Actor {
+        Actor { account: self.owner.clone(), workspace: Some(self.workspace.clone()) }
+    }
+
+    /// Somebody else, who becomes a member of the first workspace.
+    pub async fn member(&self, email: &str, role: Role) -> Actor {
+        let member = self.store.create_member(self.actor(), email.into(), role).await.unwrap();
+        Actor { account: member.user_id.unwrap(), workspace: Some(self.workspace.clone()) }
+    }
+
+    /// Somebody else, with a workspace of their own.
+    pub async fn stranger(&self, email: &str) -> Actor {
+        let member = self.store.create_member(self.actor(), email.into(), Role::Viewer).await.unwrap();
+        let account = member.user_id.unwrap();
+        self.store.delete_member(self.actor(), member.id).await.unwrap();
+        let workspace = self.store.create_workspace(account.clone(), "Elsewhere".into()).await.unwrap();
+        Actor { account, workspace: Some(workspace.id) }
     }
 
     /// The bot's own view.
@@ -167,6 +203,11 @@ pub fn message(conversation: &ConversationId, user: &UserId, text: &str) -> stor
         origin: None,
         schedule: None,
     }
+}
+
+/// A value of the API's JSON.
+pub fn of<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> T {
+    serde_json::from_value(value).unwrap()
 }
 
 /// The type of a refusal; panics on anything else.
