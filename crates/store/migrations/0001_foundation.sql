@@ -147,11 +147,19 @@ CREATE TABLE conversations (
     last_at BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL
-);
+) {roomy};
 CREATE INDEX conversations_created ON conversations (bot_id, created_at, id);
 CREATE INDEX conversations_owner ON conversations (bot_id, owner, created_at, id);
 CREATE INDEX conversations_channel ON conversations (bot_id, channel, created_at, id);
-CREATE INDEX conversations_updated ON conversations (bot_id, updated_at, id);
+
+-- Conversations in the order of last change. A table, not an index: each message changes a
+-- conversation's row, and PostgreSQL would write all indexes of a row whose indexed columns change.
+CREATE TABLE conversation_order (
+    bot_id TEXT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    conversation_id TEXT NOT NULL,
+    PRIMARY KEY (bot_id, updated_at, conversation_id)
+) {clustered};
 
 -- `active` is 0 for somebody who left, or only wrote.
 CREATE TABLE participants (

@@ -374,6 +374,7 @@ impl Script for Delete {
             "DELETE FROM tasks WHERE bot_id = ?1",
             "DELETE FROM analytics WHERE bot_id = ?1",
             "DELETE FROM past_positions WHERE bot_id = ?1",
+            "DELETE FROM conversation_order WHERE bot_id = ?1",
             "DELETE FROM conversations WHERE bot_id = ?1",
             "DELETE FROM users WHERE bot_id = ?1",
             "DELETE FROM bots WHERE id = ?1",

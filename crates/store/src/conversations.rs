@@ -99,6 +99,10 @@ pub(crate) async fn insert(tx: &mut Tx<'_>, who: &Identity, new: &NewConversatio
     Ok(seen_by(conversation, who))
 }
 
+/// Moves a conversation in the order of last change.
+pub(crate) const MOVE: &str =
+    "UPDATE conversation_order SET updated_at = ?4 WHERE bot_id = ?1 AND updated_at = ?2 AND conversation_id = ?3";
+
 /// Writes a conversation whose tags are under stored keys.
 pub(crate) async fn put(tx: &mut Tx<'_>, who: &Identity, conversation: &Conversation) -> Result<bool> {
     let tags = conversation.tags.text();
@@ -115,6 +119,11 @@ pub(crate) async fn put(tx: &mut Tx<'_>, who: &Identity, conversation: &Conversa
         )
         .await?;
     if written > 0 {
+        tx.execute(
+            "INSERT INTO conversation_order (bot_id, updated_at, conversation_id) VALUES (?1, ?2, ?3)",
+            params![&who.bot, conversation.updated_at, &conversation.id],
+        )
+        .await?;
         tag_index::update(
             tx,
             &who.bot,
@@ -242,10 +251,13 @@ impl Script for Update {
         if after != before {
             after.updated_at = tx.now().max(before.updated_at.plus_millis(1));
             let tags = after.tags.text();
-            tx.execute(
-                "UPDATE conversations SET tags = ?2, current_task_id = ?3, properties = ?4, updated_at = ?5 WHERE id = ?1",
-                params![&self.id, &tags, after.current_task_id.as_ref(), after.properties.as_ref(), after.updated_at],
-            )
+            tx.execute_all(&[
+                (
+                    "UPDATE conversations SET tags = ?2, current_task_id = ?3, properties = ?4, updated_at = ?5 WHERE id = ?1",
+                    params![&self.id, &tags, after.current_task_id.as_ref(), after.properties.as_ref(), after.updated_at],
+                ),
+                (MOVE, params![&self.who.bot, before.updated_at, &self.id, after.updated_at]),
+            ])
             .await?;
             tag_index::update(tx, &self.who.bot, "c", &self.id, after.created_at, &before.tags, &after.tags).await?;
             let scan = crate::bots::scan_until(tx, &self.who.bot).await?;
@@ -317,6 +329,11 @@ impl Script for Delete {
             ("DELETE FROM feed WHERE conversation_id = ?1", params![id]),
             ("DELETE FROM states WHERE bot_id = ?1 AND type = 'conversation' AND scope_id = ?2", params![bot, id]),
             ("DELETE FROM past_positions WHERE bot_id = ?1 AND kind = 'c' AND id = ?2", params![bot, id]),
+            (
+                "DELETE FROM conversation_order WHERE bot_id = ?1 AND conversation_id = ?2 \
+                 AND updated_at = (SELECT updated_at FROM conversations WHERE id = ?2)",
+                params![bot, id],
+            ),
             ("DELETE FROM conversations WHERE id = ?1", params![id]),
         ] {
             tx.execute(sql, params).await?;
@@ -358,6 +375,7 @@ impl Scan for List {
     type Item = Conversation;
     const TABLE: &'static str = "conversations";
     const KIND: &'static str = "c";
+    const ORDER: Option<(&'static str, &'static str)> = Some(("conversation_order", "conversation_id"));
     const COLUMNS: &'static str = COLUMNS;
 
     fn who(&self) -> &Identity {

@@ -95,6 +95,16 @@ const RULES: &[(&str, &str)] = &[
         "SELECT COUNT(*) FROM bots b WHERE NOT EXISTS (SELECT 1 FROM users u WHERE u.id = b.id)",
     ),
     (
+        "conversations that are missing in the order of last change, or more than once in it",
+        "SELECT COUNT(*) FROM conversations c WHERE (SELECT COUNT(*) FROM conversation_order o WHERE o.bot_id = c.bot_id \
+         AND o.updated_at = c.updated_at AND o.conversation_id = c.id) <> 1",
+    ),
+    (
+        "entries in the order of last change without their conversation",
+        "SELECT COUNT(*) FROM conversation_order o WHERE NOT EXISTS (SELECT 1 FROM conversations c WHERE c.id = o.conversation_id \
+         AND c.updated_at = o.updated_at)",
+    ),
+    (
         "index entries of conversation tags that the conversation doesn't carry",
         "SELECT COUNT(*) FROM entity_tags t WHERE t.kind = 'c' AND NOT EXISTS (SELECT 1 FROM conversations c, json_each(c.tags) j \
          WHERE c.id = t.entity_id AND j.key = t.key AND j.value = t.value)",

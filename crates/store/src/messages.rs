@@ -200,6 +200,7 @@ async fn write(tx: &mut Tx<'_>, who: &Identity, place: &Place, message: &Message
         announced
     ];
     let touch = params![&place.id, place.at, updated_at];
+    let order = params![&who.bot, place.updated_at, &place.id, updated_at];
     const INSERT: &str = "INSERT INTO messages (conversation_id, created_at, id, bot_id, seq, type, payload, direction, user_id, origin, tags, updated_at, announced) \
                           VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
     const TOUCH: &str = "UPDATE conversations SET last_seq = last_seq + 1, message_count = message_count + 1, last_at = ?2, updated_at = ?3 WHERE id = ?1";
@@ -210,6 +211,7 @@ async fn write(tx: &mut Tx<'_>, who: &Identity, place: &Place, message: &Message
             tx.execute_all(&[
                 (INSERT, insert),
                 (TOUCH, touch),
+                (conversations::MOVE, order),
                 (events::OUTBOX, params![event, &who.bot, "", "event", &place.id, place.at]),
             ])
             .await?;
@@ -219,6 +221,7 @@ async fn write(tx: &mut Tx<'_>, who: &Identity, place: &Place, message: &Message
             tx.execute_all(&[
                 (INSERT, insert),
                 (TOUCH, touch),
+                (conversations::MOVE, order),
                 (EVENT, params![&who.bot, event, who.view.owner(), &place.id, &message.user_id, &message.id, place.at]),
                 (events::OUTBOX, params![event, &who.bot, "", "event", &place.id, place.at]),
             ])
@@ -229,12 +232,13 @@ async fn write(tx: &mut Tx<'_>, who: &Identity, place: &Place, message: &Message
             tx.execute_all(&[
                 (INSERT, insert),
                 (TOUCH, touch),
+                (conversations::MOVE, order),
                 (events::OUTBOX, params![&message.id, &who.bot, &place.owner, "message", &place.id, place.at]),
             ])
             .await?;
             tx.touches().outbox();
         }
-        Consequence::None => tx.execute_all(&[(INSERT, insert), (TOUCH, touch)]).await?,
+        Consequence::None => tx.execute_all(&[(INSERT, insert), (TOUCH, touch), (conversations::MOVE, order)]).await?,
     }
     if !message.tags.is_empty() {
         tag_index::update(tx, &who.bot, "m", message.id.as_str(), message.created_at, &Tags::default(), &message.tags)

@@ -182,6 +182,9 @@ pub(crate) trait Scan: Send + Sync + 'static {
     const TABLE: &'static str;
     /// See [`Scan::TABLE`].
     const KIND: &'static str;
+    /// The table that keeps the order of last change, and its column of ids, if the entities' own
+    /// table has no index for it.
+    const ORDER: Option<(&'static str, &'static str)> = None;
     /// Columns of the table, read by [`Scan::item`] after the position and the id.
     const COLUMNS: &'static str;
 
@@ -242,7 +245,7 @@ impl<L: Scan> Lister<L> {
     /// FROM and WHERE of the entities that match.
     fn body(&self, query: &mut Query, drive: &Drive) {
         let list = &self.0;
-        drive.from(query, L::TABLE, L::KIND, &list.who().bot);
+        drive.from::<L>(query, &list.who().bot);
         self.filters(query, drive);
     }
 
@@ -268,13 +271,18 @@ impl<L: Scan> Lister<L> {
         let (list, sort) = (&self.0, self.0.sort());
         let after = list.page().after.as_ref();
         let columns = format!("e.id AS eid, {}", L::COLUMNS);
-        query.text.push_str(&format!("SELECT * FROM (SELECT e.updated_at AS pos, {columns}"));
+        let ordered = Drive::Order;
+        let (drive, pos, id) = match (drive, L::ORDER) {
+            (Drive::None, Some((_, id))) => (&ordered, "d.updated_at", format!("d.{id}")),
+            _ => (drive, "e.updated_at", "e.id".to_owned()),
+        };
+        query.text.push_str(&format!("SELECT * FROM (SELECT {pos} AS pos, {columns}"));
         self.body(query, drive);
-        query.after(after, "e.updated_at", "e.id", sort.ascending);
+        query.after(after, pos, &id, sort.ascending);
         if let Some(snapshot) = list.snapshot() {
             let at = query.bind(snapshot);
-            query.text.push_str(&format!(" AND e.updated_at <= {at}"));
-            query.order("e.updated_at", "e.id", sort.ascending, limit);
+            query.text.push_str(&format!(" AND {pos} <= {at}"));
+            query.order(pos, &id, sort.ascending, limit);
             query.text.push_str(&format!(") a UNION ALL SELECT * FROM (SELECT p.pos AS pos, {columns} FROM past_positions p CROSS JOIN {} e WHERE e.id = p.id", L::TABLE));
             let (bot, kind) = (query.bind(list.who().bot.as_str()), query.bind(L::KIND));
             query
@@ -287,7 +295,7 @@ impl<L: Scan> Lister<L> {
             query.after(after, "p.pos", "p.id", sort.ascending);
             query.order("p.pos", "p.id", sort.ascending, limit);
         } else {
-            query.order("e.updated_at", "e.id", sort.ascending, limit);
+            query.order(pos, &id, sort.ascending, limit);
         }
         query.text.push_str(") b");
         query.order("pos", "eid", sort.ascending, limit);
@@ -297,6 +305,8 @@ impl<L: Scan> Lister<L> {
 /// What a list is driven by: the index that finds its rows in order.
 enum Drive {
     None,
+    /// The table of the order of last change.
+    Order,
     /// The index of this tag filter.
     Tag(usize, String, String),
     /// The index of a user's conversations.
@@ -337,7 +347,7 @@ impl Drive {
 
     fn created(&self) -> &'static str {
         match self {
-            Drive::None => "e.created_at",
+            Drive::None | Drive::Order => "e.created_at",
             Drive::Tag(..) => "d.created_at",
             Drive::Participant(_) => "d.conversation_created_at",
         }
@@ -345,14 +355,22 @@ impl Drive {
 
     fn id(&self) -> &'static str {
         match self {
-            Drive::None => "e.id",
+            Drive::None | Drive::Order => "e.id",
             Drive::Tag(..) => "d.entity_id",
             Drive::Participant(_) => "d.conversation_id",
         }
     }
 
-    fn from(&self, query: &mut Query, table: &str, kind: &str, bot: &BotId) {
+    fn from<L: Scan>(&self, query: &mut Query, bot: &BotId) {
+        let (table, kind) = (L::TABLE, L::KIND);
         match self {
+            Drive::Order => {
+                let (order, id) = L::ORDER.unwrap_or_default();
+                let bot = query.bind(bot.as_str());
+                query.text.push_str(&format!(
+                    " FROM {order} d CROSS JOIN {table} e WHERE e.id = d.{id} AND d.bot_id = {bot}"
+                ));
+            }
             Drive::None => query.text.push_str(&format!(" FROM {table} e WHERE 1 = 1")),
             Drive::Tag(_, key, value) => {
                 let (bot, kind) = (query.bind(bot.as_str()), query.bind(kind));

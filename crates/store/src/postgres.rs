@@ -9,7 +9,7 @@ mod groups;
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
-use deadpool_postgres::{Client, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{Client, Hook, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use duologue_model::{Timestamp, id::Generator};
 use tokio_postgres::{Config, NoTls};
 
@@ -60,6 +60,14 @@ impl Engine {
             .max_size(connections)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(Duration::from_secs(30)))
+            .post_create(Hook::async_fn(|client, _| {
+                Box::pin(async move {
+                    // Our statements look rows up by their keys, so a plan is as good for any value.
+                    // An engine that doesn't know this setting plans as it likes.
+                    let _ = client.batch_execute("SET plan_cache_mode = force_generic_plan").await;
+                    Ok(())
+                })
+            }))
             .build()
             .map_err(|e| Error::Setup(e.to_string()))?;
         let core = Arc::new(Core { pool, live, ids });

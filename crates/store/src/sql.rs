@@ -2,7 +2,8 @@
 //!
 //! Scripts write SQL that both engines accept, with numbered parameters `?1, ?2, …` and these
 //! words in braces: `{for_update}` locks the selected rows where several writers exist, and
-//! `{clustered}` (in migrations) keeps a table in the order of its key. Nothing else differs.
+//! `{clustered}` (in migrations) keeps a table in the order of its key, `{roomy}` leaves room beside
+//! rows that change often. Nothing else differs.
 
 use std::{borrow::Cow, error::Error as StdError};
 
@@ -233,11 +234,16 @@ impl Dialect {
     pub fn statement(self, sql: &str) -> Cow<'_, str> {
         match self {
             Dialect::Sqlite if !sql.contains('{') => Cow::Borrowed(sql),
-            Dialect::Sqlite => Cow::Owned(sql.replace("{for_update}", "").replace("{clustered}", "WITHOUT ROWID")),
+            Dialect::Sqlite => Cow::Owned(
+                sql.replace("{for_update}", "").replace("{clustered}", "WITHOUT ROWID").replace("{roomy}", ""),
+            ),
             // `?` stands for nothing but parameters in our statements.
-            Dialect::Postgres => {
-                Cow::Owned(sql.replace('?', "$").replace("{for_update}", "FOR UPDATE").replace("{clustered}", ""))
-            }
+            Dialect::Postgres => Cow::Owned(
+                sql.replace('?', "$")
+                    .replace("{for_update}", "FOR UPDATE")
+                    .replace("{clustered}", "")
+                    .replace("{roomy}", "WITH (fillfactor = 50)"),
+            ),
         }
     }
 
