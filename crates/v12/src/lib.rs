@@ -3,9 +3,16 @@
 pub mod answer;
 pub mod auth;
 pub mod body;
+pub mod bot;
+pub mod config;
 pub mod converse;
 mod form;
+pub mod installation;
 pub mod json;
+pub mod report;
+pub mod source;
+pub mod units;
+pub mod workspaces;
 
 pub use answer::{Answer, ApiError};
 
@@ -16,4 +23,24 @@ pub enum Error {
     /// The operating system has no randomness or memory for a hash.
     #[error("cannot hash: {0}")]
     Hash(String),
+    /// A file or folder can't be read.
+    #[error("cannot read {}: {failed}", path.display())]
+    Read {
+        /// Which.
+        path: std::path::PathBuf,
+        /// Why.
+        failed: std::io::Error,
+    },
+    /// It holds neither one bot nor a server's data.
+    #[error("this is no bot and no data folder of Botpress v12: {0}")]
+    NotAnInstallation(String),
+    /// An archive is of an unknown kind, or broken.
+    #[error("the archive can't be read: {0}")]
+    Archive(String),
+    /// A path in an archive leads out of it.
+    #[error("the archive is refused: the path \"{0}\" leads out of it")]
+    UnsafePath(String),
+    /// More than the limits allow.
+    #[error("too large: {0}")]
+    TooLarge(String),
 }
