@@ -8,6 +8,7 @@ use crate::{
     Error,
     bot::{BotConfig, Settings, is_bot_id},
     config::{Env, GlobalConfig, parse_json},
+    migrate::{self, Age},
     report::{Report, Verdict},
     source::{Files, Source},
     workspaces::{self, Workspace},
@@ -264,11 +265,17 @@ fn read_bot(
     }
     report.add(Some(id), "bot.config.json", Verdict::Taken, problems.join("; "));
     let settings = Settings::resolve(&config, global);
-    Some(Bot { files: sort_bot(id, files, report), config, settings, is_listed })
+    let age = Age { version: &config.version, default_language: &config.default_language };
+    let mut files = sort_bot(id, files, age, report);
+    for added in migrate::add_error_flow(&mut files, age) {
+        report.add(Some(id), added, Verdict::Taken, "changed: bots of this version got an error flow later");
+    }
+    Some(Bot { files, config, settings, is_listed })
 }
 
-/// Drops what isn't to be taken, puts the id for the placeholder, and reports on each file.
-fn sort_bot(id: &str, files: Files, report: &mut Report) -> Files {
+/// Drops what isn't to be taken, puts the id for the placeholder, brings old forms up to date, and
+/// reports on each file.
+fn sort_bot(id: &str, files: Files, age: Age<'_>, report: &mut Report) -> Files {
     let own = format!("/bots/{id}/");
     let mut kept = Files::new();
     for (path, content) in files {
@@ -276,8 +283,15 @@ fn sort_bot(id: &str, files: Files, report: &mut Report) -> Files {
             kept.insert(path, content);
             continue;
         }
-        let content = if path.ends_with(".json") { replace(content, &own) } else { content };
-        let (verdict, reason) = judge(&path, &content);
+        let mut content = if path.ends_with(".json") { replace(content, &own) } else { content };
+        let (verdict, mut reason) = judge(&path, &content);
+        if verdict == Verdict::Taken && path.ends_with(".json") {
+            let migrated = parse_json(&content).ok().and_then(|json| migrate::file(&path, &json, age));
+            if let Some((new, what)) = migrated {
+                content = new.to_string().into();
+                reason = format!("changed: {what}");
+            }
+        }
         report.add(Some(id), &path, verdict, reason);
         // What is broken is kept, so that it can be reported again where it is used.
         if verdict != Verdict::Left {
@@ -457,6 +471,17 @@ mod tests {
         assert!(!bot.files.contains_key("revisions.json"));
         let same = read_all(source(true, &files), None).unwrap();
         assert_eq!(same.bots["my-bot"].config.name, "Mine");
+    }
+
+    #[test]
+    fn old_bots_are_brought_up_to_date() {
+        let config = r#"{"id":"my-bot","version":"11.9.0"}"#;
+        let files = [("bot.config.json", config), ("entities/e.json", r#"{"type":"list","fuzzy":false}"#)];
+        let old = read_all(source(true, &files), None).unwrap();
+        assert_eq!(old.bots["my-bot"].files["entities/e.json"], r#"{"type":"list","fuzzy":1}"#);
+        assert!(old.bots["my-bot"].files.contains_key("flows/error.flow.json"));
+        let changed = old.report.entries.iter().filter(|entry| entry.reason.starts_with("changed: ")).count();
+        assert_eq!(changed, 3);
     }
 
     #[test]

@@ -1,4 +1,16 @@
-//! A Botpress v12 installation, and the rules of its API, as plain values and functions.
+//! What a Botpress v12 server left, and the rules of its API, as plain values and functions.
+//!
+//! Two halves:
+//!
+//! * **Reading an installation.** [`source`] brings files from a folder or an archive, within bounds;
+//!   [`installation`] recognises what they are, and gives each bot its files and its [`bot::Settings`],
+//!   with a [`report`] on every file. [`config`], [`workspaces`] and [`database`] read the formats.
+//! * **Speaking as the original did.** [`body`] and [`json`] parse requests, [`converse`] checks them,
+//!   [`answer`] words refusals, [`auth`] decides who is who.
+//!
+//! Called by whatever runs bots and whatever serves HTTP. Nothing here listens, fetches, runs a bot
+//! or writes a file; the only reads are those of [`source::Source::open`] and [`database`]. What flows
+//! and content mean is the dialog engine's business: here they are bytes.
 
 pub mod answer;
 pub mod auth;
@@ -6,9 +18,11 @@ pub mod body;
 pub mod bot;
 pub mod config;
 pub mod converse;
+pub mod database;
 mod form;
 pub mod installation;
 pub mod json;
+mod migrate;
 pub mod report;
 pub mod source;
 pub mod units;
@@ -40,6 +54,9 @@ pub enum Error {
     /// A path in an archive leads out of it.
     #[error("the archive is refused: the path \"{0}\" leads out of it")]
     UnsafePath(String),
+    /// The original's database can't be read.
+    #[error("the database can't be read: {0}")]
+    Database(#[from] rusqlite::Error),
     /// More than the limits allow.
     #[error("too large: {0}")]
     TooLarge(String),
