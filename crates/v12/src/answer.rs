@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use base64::Engine;
+
 use crate::json::{quoted, write_string};
 
 /// A complete answer but for the headers that every answer has.
@@ -49,6 +51,23 @@ impl Answer {
              <body>\n<pre>Cannot {method} {shown}</pre>\n</body>\n</html>\n"
         );
         Answer { status: 404, content_type: HTML, body }
+    }
+
+    /// 429, when `httpServer.rateLimit` is exceeded.
+    pub fn too_many_requests() -> Self {
+        Answer::text(429, "Too many requests, please slow down.")
+    }
+
+    /// 403, when a registration comes after the first account exists.
+    pub fn registration_is_disabled() -> Self {
+        Answer::text(403, "Registration is disabled")
+    }
+
+    /// The weak `ETag` of a body.
+    pub fn etag(body: &[u8]) -> String {
+        let digest = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, body);
+        let digest = base64::engine::general_purpose::STANDARD_NO_PAD.encode(digest);
+        format!("W/\"{:x}-{digest}\"", body.len())
     }
 
     /// `{"status":"success","message":…,"payload":…}`; `payload` is JSON text.

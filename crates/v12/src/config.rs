@@ -242,6 +242,31 @@ impl GlobalConfig {
     }
 }
 
+/// The settings of a module: `config/<module>.json` of the global folder, then
+/// `BP_MODULE_<MODULE>_<OPTION>` for the named options, then the bot's file; later members win as a
+/// whole. Files that can't be read count as empty.
+pub fn module_settings(
+    module: &str,
+    options: &[&str],
+    global: Option<&[u8]>,
+    bot: Option<&[u8]>,
+    env: Env<'_>,
+) -> Object {
+    let members = |content: Option<&[u8]>| match content.map(parse_json) {
+        Some(Ok(Json::Object(members))) => members,
+        _ => Object::new(),
+    };
+    let mut merged = members(global);
+    for option in options {
+        let name = format!("BP_MODULE_{module}_{option}").to_uppercase().replace('-', "_");
+        if let Some(value) = env(&name) {
+            merged.insert((*option).to_owned(), Json::parse(&value).unwrap_or(Json::String(value)));
+        }
+    }
+    merged.extend(members(bot));
+    merged
+}
+
 impl Converse {
     pub(crate) fn read(block: &mut Block<'_, '_>) -> Self {
         Converse {
@@ -619,6 +644,19 @@ mod tests {
         assert_eq!(config.tokens.duration, minutes(120));
         let (_, problems) = read("{\n \"a\": nope}", &[]);
         assert!(problems[0].contains("line 2"), "{problems:?}");
+    }
+
+    #[test]
+    fn modules_are_set_in_three_places() {
+        let env = |name: &str| (name == "BP_MODULE_BASIC_SKILLS_MATCHNLU").then(|| "false".to_owned());
+        let merged = module_settings(
+            "basic-skills",
+            &["matchNLU", "matchNumbers"],
+            Some(br#"{"matchNLU":true,"matchNumbers":true,"a":1}"#),
+            Some(br#"{"matchNumbers":false}"#),
+            &env,
+        );
+        assert_eq!(Json::Object(merged).to_string(), r#"{"matchNLU":false,"matchNumbers":false,"a":1}"#);
     }
 
     #[test]

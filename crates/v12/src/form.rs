@@ -35,11 +35,10 @@ pub(crate) fn parse(text: &str) -> Result<Json, ApiError> {
 
 /// A field's name and value. An equals sign within brackets belongs to the name.
 fn split(field: &str) -> (&str, &str) {
-    let start = field.find("]=").map(|at| at + 1).or_else(|| field.find('='));
-    match start {
-        Some(at) => (&field[..at], &field[at + 1..]),
-        None => (field, ""),
-    }
+    let Some(plain) = field.find('=') else { return (field, "") };
+    let bracketed = field.find("]=").filter(|_| decode(&field[..plain]).contains('[')).map(|at| at + 1);
+    let at = bracketed.unwrap_or(plain);
+    (&field[..at], &field[at + 1..])
 }
 
 fn decode(text: &str) -> String {
@@ -205,6 +204,7 @@ mod tests {
             ("a[b=1&a]b=2", r#"{"a[b":"1","a]b":"2"}"#),
             ("[x]=1", r#"{"x":"1"}"#),
             ("q=%zz&__proto__[x]=1", r#"{"q":"%zz"}"#),
+            ("text=a]=b&a%5Bk%5D=v", r#"{"text":"a]=b","a":{"k":"v"}}"#),
             ("a[b=c]=d", r#"{"a":{"b=c":"d"}}"#),
         ] {
             assert_eq!(parse(form).unwrap().to_string(), expected, "{form}");

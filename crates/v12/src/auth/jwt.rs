@@ -399,6 +399,41 @@ mod tests {
         assert!(verify(&token, &Key::new(&ed.public_key_pem()).unwrap(), &demands("EdDSA"), 0).is_ok());
     }
 
+    /// A key made for this test alone, and what its other half, thrown away since, signed.
+    #[test]
+    fn rsa_verifies() {
+        let pem = "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAy6+VLyhUU3fZR7oD2wkTq0eLTJ+Bqk/inj4jme31ljHO3u2MLaOp9ITm\
+             0DZm05qVqn61kyseGlB38zIfCe63CqFTlFAvEOBbtK9Yp+B7lkSeEXJAesvnODJWEaCHDmsMyXfxyJrodBbyYPiQAF0KUrTGXGjV\
+             4QtSlpbSr34Pfo5rF0Q9FKGLZdELj0ryQk9xoXX5SKXY3lzMSlLAwQfJFJJvlP7ujrjfcMYLD3XKG40fQYwZwC7eM3lOYEWRqbkK\
+             VMp7sl4wYo8lJZsOEQ23mNHiw+7tXVWFCDTZMrkJdL8zJzrojpajRpvOekCk0+cgqo1KJETkKzZScZ93R0i00wIDAQAB";
+        let n = "y6-VLyhUU3fZR7oD2wkTq0eLTJ-Bqk_inj4jme31ljHO3u2MLaOp9ITm0DZm05qVqn61kyseGlB38zIfCe63CqFTlFAvEOBbtK9Y\
+             p-B7lkSeEXJAesvnODJWEaCHDmsMyXfxyJrodBbyYPiQAF0KUrTGXGjV4QtSlpbSr34Pfo5rF0Q9FKGLZdELj0ryQk9xoXX5SKXY\
+             3lzMSlLAwQfJFJJvlP7ujrjfcMYLD3XKG40fQYwZwC7eM3lOYEWRqbkKVMp7sl4wYo8lJZsOEQ23mNHiw-7tXVWFCDTZMrkJdL8z\
+             JzrojpajRpvOekCk0-cgqo1KJETkKzZScZ93R0i00w";
+        let rs = "nx1bQd57bxAxpNxCp9GGsXkL86hRGFfIjAY-zbXEA-oYHrqXYlU3JQzazMr-KjwuSfCO7qSklf06zHnr7GU4jGK2in7BPQYoEnHR\
+             b7rlO2U65FDeO6gYIB2vB-ogGqi0_FvyU1K21AY5m_UM1TOWoGO2BqF69nof4a6RCsyCKYdBzPNf0fvQEo7M71xIZKzyp0DsIKww\
+             ymvOow1z_OCik3KANUgLgvqo5UpjM3_IWsqEJycWGOFru83cvFVN8hwcUd0e8D5O2SN21Cwwym6VrnPTpH33e6Nw6JghhI2WXthN\
+             JSwqtipHC17o0HAVqq22vZ2RpmwdqyPptZNdLkXEYg";
+        let ps = "CS-WxO8gvrxRzUJ91ystr6CoQGysSs2EW3El_Ib7V7SxNpuIKM5uQDlj6gQmBHygHulD0SXfTENt4AuK8Bl1Ru7OBCUz-d0HpTNM\
+             oxKklIu4wVnzkh-yYwWepGaA5SBUiiboYd1IWUI350rBOLikTp0EOKaILJfJTUQgmCYz1B87YhJVXYBK5nI9LJ36yE-cSwyed8HC\
+             nEM4voQPgU9QGIjh-VHyGEIAHMsucukQ_BcWy5jXu_QvT_Ier_U6LCv_j-ebdLxhyPXnAzPzhmB_EZOoXRv8CHMvKqCcDF68qmq2\
+             m-hidoAbOroxFyfiEFmP2nQbs4D8JgKL1ZE3opYRfw";
+        let pem = Key::new(&format!("-----BEGIN PUBLIC KEY-----\n{pem}\n-----END PUBLIC KEY-----\n")).unwrap();
+        let jwk = Json::parse(&format!("{{\"kty\":\"RSA\",\"n\":\"{n}\",\"e\":\"AQAB\"}}")).unwrap();
+        for key in [pem, Key::from_jwk(&jwk).unwrap()] {
+            for (algorithm, signature) in [("RS256", rs), ("PS256", ps)] {
+                let token = |subject: &str| {
+                    let header = URL_SAFE_NO_PAD.encode(format!("{{\"alg\":\"{algorithm}\"}}"));
+                    let claims = URL_SAFE_NO_PAD.encode(format!("{{\"sub\":\"{subject}\"}}"));
+                    format!("{header}.{claims}.{signature}")
+                };
+                assert!(verify(&token("u"), &key, &demands(algorithm), 0).is_ok(), "{algorithm}");
+                assert_eq!(verify(&token("v"), &key, &demands(algorithm), 0), Err(JwtError::Signature));
+                assert_eq!(verify(&token("u"), &key, &demands("RS512"), 0), Err(JwtError::Algorithm));
+            }
+        }
+    }
+
     #[test]
     fn a_public_key_is_no_secret() {
         let pair = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
