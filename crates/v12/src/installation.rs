@@ -10,12 +10,15 @@ use crate::{
     config::{Env, GlobalConfig, parse_json},
     migrate::{self, Age},
     report::{Report, Verdict},
-    source::{Files, Source},
+    source::{Files, Limits, Source},
     workspaces::{self, Workspace},
 };
 
 /// What stands for a bot's id in exported archives.
 const PLACEHOLDER: &str = "/bots/BOT_ID_PLACEHOLDER/";
+
+/// Packages that a bot's scripts require.
+const PACKAGES: &str = "libraries/node_modules.tgz";
 
 /// Modules of the original: what they copied into the global folder comes with this server.
 const MODULES: &[&str] = &[
@@ -267,10 +270,28 @@ fn read_bot(
     let settings = Settings::resolve(&config, global);
     let age = Age { version: &config.version, default_language: &config.default_language };
     let mut files = sort_bot(id, files, age, report);
+    unpack_packages(id, &mut files, report);
     for added in migrate::add_error_flow(&mut files, age) {
         report.add(Some(id), added, Verdict::Taken, "changed: bots of this version got an error flow later");
     }
     Some(Bot { files, config, settings, is_listed })
+}
+
+/// Puts the packages of `libraries/node_modules.tgz` where they would be if it were unpacked.
+fn unpack_packages(id: &str, files: &mut Files, report: &mut Report) {
+    let Some(archive) = files.get(PACKAGES) else { return };
+    let limits = Limits { file: 8 << 20, total: 64 << 20, ..Limits::default() };
+    let unpacked = match Source::unpack_below("libraries/node_modules/", archive, &limits) {
+        Ok(source) => source.files,
+        Err(error) => return report.add(Some(id), PACKAGES, Verdict::Broken, error.to_string()),
+    };
+    let reason = format!("unpacked; {} scripts of packages", unpacked.len());
+    report.add(Some(id), PACKAGES, Verdict::Taken, reason);
+    for (path, content) in unpacked {
+        // The archive may hold the folder, or what is in it.
+        let path = path.replacen("node_modules/node_modules/", "node_modules/", 1);
+        files.entry(path).or_insert(content);
+    }
 }
 
 /// Drops what isn't to be taken, puts the id for the placeholder, brings old forms up to date, and
@@ -279,7 +300,8 @@ fn sort_bot(id: &str, files: Files, age: Age<'_>, report: &mut Report) -> Files 
     let own = format!("/bots/{id}/");
     let mut kept = Files::new();
     for (path, content) in files {
-        if path == "bot.config.json" {
+        // Reported elsewhere.
+        if path == "bot.config.json" || path == PACKAGES {
             kept.insert(path, content);
             continue;
         }
@@ -319,7 +341,6 @@ fn judge(path: &str, content: &[u8]) -> (Verdict, String) {
         "intents" if name.starts_with("__qna__") => left("made anew from questions and answers"),
         "content-elements" | "qna" | "intents" | "entities" if name.ends_with(".json") => json(content),
         "actions" | "hooks" if name.ends_with(".js") => script(content),
-        "libraries" if name == "node_modules.tgz" => left("packages for Node can't be run"),
         "libraries" => (Verdict::Taken, String::new()),
         "media" => (Verdict::Taken, String::new()),
         "config" if name == "basic-skills.json" => json(content),
@@ -485,6 +506,26 @@ mod tests {
     }
 
     #[test]
+    fn packed_packages_are_unpacked() {
+        for folder in ["", "node_modules/"] {
+            let mut builder = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+            for (path, content) in [("pad/index.js", "js"), ("pad/models/a.json", "{}"), ("pad/x.node", "binary")] {
+                let mut header = tar::Header::new_gnu();
+                header.set_size(content.len() as u64);
+                builder.append_data(&mut header, format!("{folder}{path}"), content.as_bytes()).unwrap();
+            }
+            let mut source = source(true, &[("bot.config.json", BOT)]);
+            source.files.insert(PACKAGES.to_owned(), builder.into_inner().unwrap().finish().unwrap().into());
+            let installation = read_all(source, None).unwrap();
+            let files = &installation.bots["my-bot"].files;
+            assert_eq!(
+                files.keys().filter(|path| path.contains("pad")).collect::<Vec<_>>(),
+                ["libraries/node_modules/pad/index.js", "libraries/node_modules/pad/models/a.json"]
+            );
+        }
+    }
+
+    #[test]
     fn the_report_says_why() {
         let files = [
             ("global/botpress.config.json", r#"{"dialog":{"timeoutInterval":"never"}}"#),
@@ -514,11 +555,11 @@ mod tests {
         has("broken bots/my-bot/flows/main.flow.json: key must be a string at line 2 column 3");
         has("kept   bots/my-bot/flows/main.ui.json: for an editor");
         has("left   bots/my-bot/intents/__qna__x.json");
-        has("left   bots/my-bot/libraries/node_modules.tgz");
+        has("broken bots/my-bot/libraries/node_modules.tgz: the archive can't be read");
         has("left   bots/my-bot/models: trained");
         has("broken bots/bad/bot.config.json: the bot can't be used: the default language");
         assert!(!installation.global.contains_key("actions/builtin/getGlobalVariable.js"));
-        assert_eq!(installation.report.broken().count(), 3);
-        assert!(installation.report.to_string().ends_with("2 files taken, 1 kept unused, 5 left, 3 broken"));
+        assert_eq!(installation.report.broken().count(), 4);
+        assert!(installation.report.to_string().ends_with("2 files taken, 1 kept unused, 4 left, 4 broken"));
     }
 }

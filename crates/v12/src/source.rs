@@ -16,6 +16,21 @@ use flate2::read::MultiGzDecoder;
 
 use crate::Error;
 
+/// Folders whose sub-folders may have any name.
+const ANY_NAMES_BELOW: &[&str] = &[
+    "actions",
+    "content-elements",
+    "content-types",
+    "entities",
+    "flows",
+    "hooks",
+    "intents",
+    "libraries",
+    "media",
+    "node_modules",
+    "qna",
+];
+
 /// Contents by path; paths are relative, with `/` between their parts.
 pub type Files = BTreeMap<String, Bytes>;
 
@@ -28,6 +43,9 @@ pub struct Limits {
     pub file: u64,
     /// Bytes of all files that are kept. Default 1 GiB.
     pub total: u64,
+    /// Files of packages (`node_modules`) that are kept; of these only scripts and JSON are read,
+    /// and more are passed over. Default 20,000.
+    pub package_files: usize,
     /// Whether `media` folders are read. A server that serves a folder in place reads them on
     /// demand. Default true.
     pub media: bool,
@@ -35,7 +53,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { files: 50_000, file: 128 << 20, total: 1 << 30, media: true }
+        Limits { files: 50_000, file: 128 << 20, total: 1 << 30, package_files: 20_000, media: true }
     }
 }
 
@@ -81,12 +99,17 @@ impl Source {
     /// # Errors
     /// As [`Source::open`].
     pub fn unpack(archive: &[u8], limits: &Limits) -> Result<Source, Error> {
+        Source::unpack_below("", archive, limits)
+    }
+
+    /// Unpacks an archive as if it lay below a folder, given with a slash at its end.
+    pub(crate) fn unpack_below(prefix: &str, archive: &[u8], limits: &Limits) -> Result<Source, Error> {
         let mut reader = Reader::new(limits);
         reader.source.is_archive = true;
         match archive {
-            [0x1f, 0x8b, ..] => untar(MultiGzDecoder::new(archive), &mut reader)?,
-            [b'P', b'K', 3 | 5, 4 | 6, ..] => unzip(archive, &mut reader)?,
-            _ if archive.get(257..262) == Some(b"ustar") => untar(archive, &mut reader)?,
+            [0x1f, 0x8b, ..] => untar(MultiGzDecoder::new(archive), prefix, &mut reader)?,
+            [b'P', b'K', 3 | 5, 4 | 6, ..] => unzip(archive, prefix, &mut reader)?,
+            _ if archive.get(257..262) == Some(b"ustar") => untar(archive, prefix, &mut reader)?,
             _ => return Err(Error::Archive("neither a tar, gzipped or not, nor a zip".to_owned())),
         }
         Ok(reader.source)
@@ -98,26 +121,28 @@ struct Reader<'a> {
     limits: &'a Limits,
     source: Source,
     total: u64,
+    packages: usize,
 }
 
 impl<'a> Reader<'a> {
     fn new(limits: &'a Limits) -> Self {
-        Reader { limits, source: Source::default(), total: 0 }
+        Reader { limits, source: Source::default(), total: 0, packages: 0 }
     }
 
     /// Whether a file or folder is wanted; if not, notes the folder that isn't.
     fn wants(&mut self, path: &str) -> bool {
         let mut end = 0;
+        let mut any_name = false;
         for part in path.split('/') {
             end += part.len();
             let reason = match part {
-                "models" => "trained models are specific to the original",
-                "node_modules" => "packages for Node can't be run",
-                "revisions" => "backups of bots",
-                "storage" => "",
-                "media" if !self.limits.media => "",
+                "models" if !any_name => "trained models are specific to the original",
+                "revisions" if !any_name => "backups of bots",
+                "storage" if !any_name => "",
+                "media" if !any_name && !self.limits.media => "",
                 ".git" | "__MACOSX" | ".DS_Store" => "",
                 _ => {
+                    any_name |= ANY_NAMES_BELOW.contains(&part);
                     end += 1;
                     continue;
                 }
@@ -125,6 +150,23 @@ impl<'a> Reader<'a> {
             if !reason.is_empty() {
                 self.source.passed_over.insert(path[..end].to_owned(), reason);
             }
+            return false;
+        }
+        true
+    }
+
+    /// Whether a file may be kept as far as packages are concerned.
+    fn wants_of_package(&mut self, path: &str) -> bool {
+        let Some(at) = path.find("node_modules/").filter(|at| *at == 0 || path.as_bytes()[at - 1] == b'/') else {
+            return true;
+        };
+        let extension = path.rsplit('.').next().unwrap_or_default();
+        if !matches!(extension, "js" | "cjs" | "mjs" | "json") {
+            return false;
+        }
+        self.packages += 1;
+        if self.packages > self.limits.package_files {
+            self.pass_over(path[..at + "node_modules".len()].to_owned(), "more packages than are read");
             return false;
         }
         true
@@ -178,6 +220,7 @@ fn walk(root: &Path, folder: &Path, prefix: &str, reader: &mut Reader<'_>) -> Re
         match entry.path().canonicalize() {
             Ok(target) if !target.starts_with(root) => reader.pass_over(path, "a link that leads out of the folder"),
             Ok(target) if target.is_dir() => walk(root, &target, &format!("{path}/"), reader)?,
+            Ok(_) if !reader.wants_of_package(&path) => {}
             Ok(target) => {
                 let failed = |failed| Error::Read { path: target.clone(), failed };
                 let file = fs::File::open(&target).map_err(failed)?;
@@ -190,7 +233,7 @@ fn walk(root: &Path, folder: &Path, prefix: &str, reader: &mut Reader<'_>) -> Re
     Ok(())
 }
 
-fn untar(archive: impl Read, reader: &mut Reader<'_>) -> Result<(), Error> {
+fn untar(archive: impl Read, prefix: &str, reader: &mut Reader<'_>) -> Result<(), Error> {
     // Bounds what is unpacked and thrown away as well; every entry has a header and is padded.
     let frames = (reader.limits.files as u64).saturating_mul(8 * 1024);
     let bound = reader.limits.total.saturating_mul(2).saturating_add(frames);
@@ -211,16 +254,17 @@ fn untar(archive: impl Read, reader: &mut Reader<'_>) -> Result<(), Error> {
         let Some(path) = path else {
             return Err(Error::UnsafePath(String::from_utf8_lossy(&entry.path_bytes()).into_owned()));
         };
+        let path = format!("{prefix}{path}");
         if !kind.is_file() {
             reader.pass_over(path, "not an ordinary file");
-        } else if reader.wants(&path) {
+        } else if reader.wants(&path) && reader.wants_of_package(&path) {
             reader.keep(path, entry.size(), entry)?;
         }
     }
     Ok(())
 }
 
-fn unzip(archive: &[u8], reader: &mut Reader<'_>) -> Result<(), Error> {
+fn unzip(archive: &[u8], prefix: &str, reader: &mut Reader<'_>) -> Result<(), Error> {
     let broken = |failed: zip::result::ZipError| Error::Archive(failed.to_string());
     let mut archive = zip::ZipArchive::new(io::Cursor::new(archive)).map_err(broken)?;
     if archive.len() > reader.limits.files.saturating_mul(4) {
@@ -233,9 +277,10 @@ fn unzip(archive: &[u8], reader: &mut Reader<'_>) -> Result<(), Error> {
         }
         let name = entry.name().map_err(broken)?.into_owned();
         let path = safe(&name).ok_or(Error::UnsafePath(name))?;
+        let path = format!("{prefix}{path}");
         if entry.is_symlink() {
             reader.pass_over(path, "not an ordinary file");
-        } else if reader.wants(&path) {
+        } else if reader.wants(&path) && reader.wants_of_package(&path) {
             reader.keep(path, entry.size(), entry)?;
         }
     }
@@ -275,7 +320,7 @@ mod tests {
     use super::*;
 
     fn limits() -> Limits {
-        Limits { files: 5, file: 1000, total: 2000, media: true }
+        Limits { files: 5, file: 1000, total: 2000, package_files: 1, media: true }
     }
 
     fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
@@ -312,15 +357,29 @@ mod tests {
             ("./bot.config.json", b"{}"),
             ("flows\\main.flow.json", b"{}"),
             ("models/x.model", b"big"),
-            ("libraries/node_modules/a/index.js", b""),
+            ("libraries/node_modules/a/README.md", b""),
+            ("libraries/node_modules/a/models/x.js", b""),
+            ("libraries/node_modules/b.js", b""),
         ];
         let plain = Source::unpack(&tar(files), &limits()).unwrap();
-        assert_eq!(plain.files.keys().collect::<Vec<_>>(), ["bot.config.json", "flows/main.flow.json"]);
+        assert_eq!(
+            plain.files.keys().collect::<Vec<_>>(),
+            ["bot.config.json", "flows/main.flow.json", "libraries/node_modules/a/models/x.js"]
+        );
         assert_eq!(plain.passed_over.keys().collect::<Vec<_>>(), ["libraries/node_modules", "models"]);
         assert_eq!(Source::unpack(&gzip(&tar(files)), &limits()).unwrap(), plain);
         assert_eq!(Source::unpack(&zip(files), &limits()).unwrap(), plain);
         assert!(matches!(Source::unpack(b"hello", &limits()), Err(Error::Archive(_))));
         assert!(matches!(Source::unpack(&gzip(b"no tar in here at all"), &limits()), Err(Error::Archive(_))));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(kind in 0..3_usize, bytes: Vec<u8>) {
+            let magic: [&[u8]; 3] = [&[0x1f, 0x8b, 8, 0], b"PK\x03\x04", b""];
+            let archive = [magic[kind], &bytes].concat();
+            let _ = Source::unpack(&archive, &limits());
+        }
     }
 
     #[test]

@@ -443,6 +443,18 @@ mod tests {
         assert_eq!(verify(&forged, &Key::new(&pem).unwrap(), &both, 0), Err(JwtError::Algorithm));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic(token in "[A-Za-z0-9_.=-]{0,60}", der: Vec<u8>) {
+            let _ = verify(&token, &secret(), &demands("HS256"), 0);
+            let _ = key_id(&token);
+            let pem = STANDARD.encode(der);
+            for label in ["PUBLIC KEY", "CERTIFICATE"] {
+                let _ = Key::new(&format!("-----BEGIN {label}-----{pem}-----END {label}-----"));
+            }
+        }
+    }
+
     #[test]
     fn keys_that_are_none() {
         assert_eq!(Key::new(" "), Err(JwtError::NoKey));
