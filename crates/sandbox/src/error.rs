@@ -41,7 +41,8 @@ pub enum Class {
     Thrown,
     /// The run used up its time.
     Timeout,
-    /// The run used up its memory.
+    /// The run used up its memory. Also when `null` was thrown: the engine does that when no memory
+    /// is left for an error object, and the two can't be told apart.
     Memory,
     /// A limit other than time and memory was passed: host calls, output.
     Limit,

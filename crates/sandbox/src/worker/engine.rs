@@ -314,10 +314,13 @@ impl<'js> Turn<'_, 'js> {
     fn describe(&self, thrown: &Value<'js>) -> Failure {
         let shifts = self.world.shifts.borrow();
         let failure = failure::of(self.ctx, thrown, |file| shifts.get(file).copied().unwrap_or(0));
-        let budget = self.world.budget.get();
+        // Describing runs code of the script, too: its getters.
+        let over = self.world.budget.get().filter(|budget| budget.over() || failure.class == Class::Timeout);
+        if let Some(budget) = over {
+            return budget.failure(&self.frame.limits);
+        }
         match failure.class {
-            Class::Timeout => budget.map_or(failure, |budget| budget.failure(&self.frame.limits)),
-            Class::Memory => {
+            Class::Memory if !thrown.is_null() => {
                 let message = format!("the script needs more memory than its {} bytes", self.frame.limits.memory);
                 Failure { message, ..failure }
             }

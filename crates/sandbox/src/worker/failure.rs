@@ -15,6 +15,9 @@ pub fn plain(class: Class, message: impl Into<String>) -> Failure {
 
 /// What a thrown value means. `shift` says how many columns of line 1 of a file are ours.
 pub fn of<'js>(ctx: &Ctx<'js>, thrown: &Value<'js>, shift: impl Fn(&str) -> u32) -> Failure {
+    if thrown.is_null() {
+        return plain(Class::Memory, "null was thrown; the engine does so when no memory is left even for an error");
+    }
     let Some(object) = thrown.as_object().filter(|_| thrown.is_error()) else {
         return plain(Class::Thrown, cut(text_of(ctx, thrown)));
     };

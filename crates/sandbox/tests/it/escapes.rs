@@ -51,7 +51,7 @@ async fn loops_end() {
             "new Proxy({}, { get() { for (;;) {} } }).x",
             "Object.defineProperty(temp, 'x', { enumerable: true, get() { for (;;) {} } })",
             "temp.x = { toJSON() { for (;;) {} } }",
-            "throw { toString() { for (;;) {} } }",
+            "throw { toJSON() { for (;;) {} } }",
             "const e = new Error(); Object.defineProperty(e, 'message', { get() { for (;;) {} } }); throw e",
             "return [1, 2, 3].sort(() => { for (;;) {} })",
             "eval('for (;;) {}')",
@@ -81,12 +81,10 @@ async fn native_work_that_never_looks_up_ends_with_its_process() {
             "return /^(a+)+$/.test('a'.repeat(40) + 'b')",
             "return /(x+x+)+y/.exec('x'.repeat(5000))",
             "let n = 3n; for (;;) n = n * n",
-            "return 2n ** 100000000n",
             "return new Array(4294967295).join('x').length",
             "return new Array(2 ** 31).indexOf(1, 0)",
             "return Array.prototype.indexOf.call({ length: 2 ** 53 - 1 }, 1)",
-        ]
-        .map(|source| source),
+        ],
     )
     .await;
 }
@@ -100,6 +98,7 @@ async fn memory_bombs_end() {
             "let s = 'x'; for (;;) s += s",
             "const all = []; for (;;) { try { for (;;) all.push(new Uint8Array(1e6)) } catch (e) {} }",
             "return new ArrayBuffer(4e9)",
+            "return 2n ** 100000000n",
             "return 'x'.padEnd(1e9)",
             "const m = new Map(); for (let i = 0; ; i++) m.set(i, { i })",
             "temp.big = 'x'.repeat(20e6); temp.more = temp.big + temp.big",
@@ -157,7 +156,7 @@ async fn walks_to_the_host_lead_nowhere() {
         assert!(!matches!(error.class, Class::Killed | Class::Timeout), "{source}: {error}");
     }
     let source = "return [typeof process.env.PATH, typeof process.env.HOME, Object.keys(globalThis).join(), typeof gc, typeof print, typeof scriptArgs]";
-    assert_eq!(returns(&pool, source).await, json!(["undefined", "undefined", "", "undefined", "undefined", "undefined"]));
+    assert_eq!(returns(&pool, source).await, json!(["undefined", "undefined", "performance", "undefined", "undefined", "undefined"]));
     let source = "throw new Error.prototype.constructor(Error.prepareStackTrace || 'none')";
     assert_eq!(stopped(&pool, action(source)).await.message, "none");
 }
@@ -201,7 +200,7 @@ async fn floods_are_bounded() {
     assert!(matches!(error.class, Class::Limit | Class::Timeout), "{error}");
 
     let mut calls = host(|_, _| Ok(json!(null)));
-    let mut run = limited(action("for (let i = 0; i < 1e4; i++) bp.kvs.forBot('b').get('x').catch(() => {}); return 1"));
+    let mut run = limited(action("for (let i = 0; i < 500; i++) bp.kvs.forBot('b').get('x').catch(() => {}); return 1"));
     run.limits.calls = 200;
     pool.run(run, &mut calls).await.unwrap();
     assert_eq!(calls.calls.len(), 64);
