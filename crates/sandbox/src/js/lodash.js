@@ -218,7 +218,7 @@ const order = (a, b) => {
   return x !== y ? x - y : x ? 0 : a > b ? 1 : a < b ? -1 : 0
 }
 const orderBy = (all, by, directions) => {
-  const keys = (isNil(by) ? [identity] : isArray(by) ? by : [by]).map(iteratee)
+  const keys = (isNil(by) || by.length === 0 ? [identity] : isArray(by) ? by : [by]).map(iteratee)
   const signs = [].concat(directions || []).map(direction => (direction === 'desc' ? -1 : 1))
   const rows = valuesOf(all).map((value, at) => ({ value, at, keys: keys.map(key => key(value)) }))
   rows.sort((a, b) => {
@@ -334,7 +334,7 @@ const omitBy = (object, by) => {
 }
 const pick = (object, ...paths) => {
   const made = {}
-  for (const path of paths.flat()) if (walk(object, path)) set(made, path, get(object, path))
+  for (const path of paths.flat()) if (walk(object, path)) set(made, keysOf(object, path), get(object, path))
   return made
 }
 const omit = (object, ...paths) => {
@@ -400,11 +400,11 @@ const transform = (object, step, made = isArray(object) ? [] : {}) => {
 
 // ---- texts ----
 
-const text = value => (isNil(value) ? '' : isArray(value) ? value.map(text).join(',') : Object.is(value, -0) ? '-0' : String(value))
+const text = value => (isNil(value) ? '' : isArray(value) ? value.map(item => (isNil(item) ? String(item) : text(item))).join(',') : Object.is(value, -0) ? '-0' : String(value))
 const deburr = value =>
   text(value).normalize('NFD').replace(/[\u0300-\u036f]/g, '').replace(/[ßæøœđłÆØŒĐŁ]/g, char => ({ ß: 'ss', æ: 'ae', ø: 'o', œ: 'oe', đ: 'd', ł: 'l', Æ: 'Ae', Ø: 'O', Œ: 'Oe', Đ: 'D', Ł: 'L' })[char])
 const words = (value, pattern) =>
-  text(value).match(pattern || /\p{Lu}+(?=\p{Lu}\p{Ll})|\p{Lu}?\p{Ll}+|\p{Lu}+|\d+|[\p{Lo}\p{Lm}]+/gu) || []
+  text(value).match(pattern || /\d*(?:1st|2nd|3rd|(?![123])\dth)(?![\p{Ll}\d])|\d*(?:1ST|2ND|3RD|(?![123])\dTH)(?![\p{L}\d])|\p{Lu}+(?=\p{Lu}\p{Ll})|\p{Lu}?\p{Ll}+|\p{Lu}+|\d+|[\p{Lo}\p{Lm}]+/gu) || []
 const wordsOf = value => words(deburr(value).replace(/['\u2019]/g, ''))
 const upperFirst = value => text(value).replace(/^./u, char => char.toUpperCase())
 const lowerFirst = value => text(value).replace(/^./u, char => char.toLowerCase())

@@ -67,7 +67,7 @@ const parseIso = (text, asUtc) => {
   if (week || dayOfYear) {
     const fourth = new Date(utc(parts.year, 0, 4))
     const first = week ? fourth.getTime() - ((fourth.getUTCDay() + 6) % 7) * length.day : utc(parts.year, 0, 1)
-    const date = new Date(first + (week ? (week - 1) * 7 + (weekday || 1) - 1 : dayOfYear - 1) * length.day)
+    const date = new Date(first + (week ? (week - 1) * 7 + Number(weekday || 1) - 1 : dayOfYear - 1) * length.day)
     Object.assign(parts, { year: date.getUTCFullYear(), month: date.getUTCMonth(), day: date.getUTCDate() })
   }
   return build(parts, asUtc)
@@ -141,7 +141,7 @@ const parseFormat = (text, format, strict, asUtc) => {
   }
   if (!parts.matched || (strict && left)) return NaN
   if (parts.instant !== undefined) return parts.instant
-  if (parts.twelve && (parts.hour > 12 || parts.hour < 1)) return NaN
+  if (strict && parts.twelve && (parts.hour > 12 || parts.hour < 1)) return NaN
   if (parts.pm !== undefined) parts.hour = (parts.hour % 12) + (parts.pm ? 12 : 0)
   const today = new Date()
   const dated = parts.month !== undefined || parts.day !== undefined
@@ -578,11 +578,14 @@ class Duration {
     return !isNaN(this.valueOf())
   }
   toISOString() {
-    const { years, months: count, days: dayCount, hours, minutes, seconds, milliseconds } = this.shown
-    const part = (value, letter) => (value ? value + letter : '')
-    const time = part(hours, 'H') + part(minutes, 'M') + part(Number((seconds + milliseconds / 1000).toFixed(3)), 'S')
+    const { months: all, days: dayCount, ms } = this.parts
+    const [years, count] = [Math.trunc(all / 12), all % 12]
+    const [hours, minutes, seconds] = [Math.trunc(ms / 3600000), Math.trunc((ms / 60000) % 60), (ms / 1000) % 60]
+    const total = this.valueOf() < 0 ? -1 : 1
+    const part = (value, letter) => (value ? value * total + letter : '')
+    const time = part(hours, 'H') + part(minutes, 'M') + part(Number(seconds.toFixed(3)), 'S')
     const date = part(years, 'Y') + part(count, 'M') + part(dayCount, 'D')
-    return date || time ? `P${date}${time && 'T' + time}` : 'P0D'
+    return date || time ? `${total < 0 ? '-' : ''}P${date}${time && 'T' + time}` : 'P0D'
   }
   toJSON() {
     return this.toISOString()
