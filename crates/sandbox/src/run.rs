@@ -185,7 +185,7 @@ pub enum Level {
 /// | `dialog.deleteSession` | session id, bot id | ignored |
 /// | `dialog.processEvent` | session id, event | members to put into `event` |
 /// | `http.getAxiosConfigForBot` | bot id, options | axios configuration |
-/// | `http.request` | `{method, url, headers, data?, base64?, timeout?, maxRedirects?, maxContentLength?}`; `data` is text, base64 if so marked | `{status, statusText, headers, data, base64?}` or `{error: {code, message}}` |
+/// | `http.request` | `{method, url, headers, data?, base64?, timeout?, maxRedirects?, maxContentLength?, binary?}`; `data` is text, or base64 if so marked; `binary` asks for base64 | `{status, statusText, headers, data, base64?}` or `{error: {code, message}}` |
 /// | `ghost.readFileAsString` `ghost.readFileAsBuffer` `ghost.fileExists` `ghost.deleteFile` | bot id or null for global, folder, file | text, base64, boolean, ignored |
 /// | `ghost.upsertFile` | scope, folder, file, text or `{base64}` | ignored |
 /// | `ghost.directoryListing` | scope, folder, pattern | paths |
