@@ -40,11 +40,13 @@ fn fail(error: &str) -> ExitCode {
 async fn measure() -> Result<(), String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let began = Instant::now();
-    let pool = Pool::new(Config::new([program.as_os_str(), "script-worker".as_ref()])).map_err(|error| error.to_string())?;
+    let pool =
+        Pool::new(Config::new([program.as_os_str(), "script-worker".as_ref()])).map_err(|error| error.to_string())?;
     println!("{:<52} {:>12.1?}", "first worker ready", began.elapsed());
     let pool = Arc::new(pool);
     let modules = "const _ = require('lodash'); const moment = require('moment'); temp.x = _.sum([1, 2]) + moment.utc('2026-01-01').year()";
-    let calls = "const run = async () => { for (let i = 0; i < 5; i++) await bp.kvs.forBot('b').get('k') }; return run()";
+    let calls =
+        "const run = async () => { for (let i = 0; i < 5; i++) await bp.kvs.forBot('b').get('k') }; return run()";
     let cases = [
         ("condition, pure", Kind::Condition, "event.preview === 'Hello' && temp.n === 1"),
         ("condition with a call", Kind::Condition, "event.preview.toLowerCase() === 'hello'"),

@@ -97,6 +97,10 @@ pub struct ScriptError {
 }
 
 impl ScriptError {
+    pub(crate) fn boxed(class: Class, message: impl Into<String>) -> Box<Self> {
+        Box::new(Self::new(class, message))
+    }
+
     pub(crate) fn new(class: Class, message: impl Into<String>) -> Self {
         Self {
             class,

@@ -7,7 +7,8 @@ use std::sync::{Arc, LazyLock};
 use serde_json::Value;
 
 /// Folders in which a bare name is looked for, after the requiring file's own (actions-skills.md 1.2).
-const ROOTS: [&str; 5] = ["libraries", "libraries/node_modules", "shared_libs", "shared_libs/node_modules", "node_modules"];
+const ROOTS: [&str; 5] =
+    ["libraries", "libraries/node_modules", "shared_libs", "shared_libs/node_modules", "node_modules"];
 
 /// Files by path, with `/` between folders and none in front: `actions/orders/util.js`.
 #[derive(Debug, Default)]
@@ -100,7 +101,9 @@ impl Files {
 fn exported(exports: &Value) -> Option<&str> {
     match exports {
         Value::String(path) => Some(path),
-        Value::Object(conditions) => ["." , "require", "node", "default"].iter().find_map(|key| exported(conditions.get(*key)?)),
+        Value::Object(conditions) => {
+            [".", "require", "node", "default"].iter().find_map(|key| exported(conditions.get(*key)?))
+        }
         _ => None,
     }
 }

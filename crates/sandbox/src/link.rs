@@ -11,7 +11,7 @@ pub enum Event {
     /// The script calls its host.
     Call(Call),
     /// The run is over.
-    Over(Box<Result<Done, ScriptError>>),
+    Over(Result<Done, Box<ScriptError>>),
 }
 
 /// Both ends hold one. The slot is woken through a pipe because it waits for its worker's pipe, too.

@@ -126,9 +126,9 @@ impl Pool {
         let link = Arc::new(Link::default());
         let job = Job { run, link: link.clone(), events: sender, queued: Instant::now() };
         match self.shared.queue.push(job) {
-            Ok(Grow(true)) => self.shared.start_slot(None),
-            Ok(Grow(false)) => {}
-            Err(_) => return Err(ScriptError::new(Class::Busy, "too many scripts wait for a worker")),
+            Some(Grow(true)) => self.shared.start_slot(None),
+            Some(Grow(false)) => {}
+            None => return Err(ScriptError::new(Class::Busy, "too many scripts wait for a worker")),
         }
         let mut guard = Guard { link: &link, over: false };
         let outcome = follow(&link, events, calls).await;
@@ -151,7 +151,7 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         for job in self.shared.queue.close() {
-            job.tell(Event::Over(Box::new(Err(ScriptError::new(Class::Busy, "the server is stopping")))));
+            job.tell(Event::Over(Err(ScriptError::boxed(Class::Busy, "the server is stopping"))));
         }
     }
 }
@@ -221,13 +221,17 @@ impl Drop for Guard<'_> {
 }
 
 /// Answers a run's calls one by one until it is over.
-async fn follow(link: &Link, mut events: UnboundedReceiver<Event>, calls: &mut impl Calls) -> Result<Done, ScriptError> {
+async fn follow(
+    link: &Link,
+    mut events: UnboundedReceiver<Event>,
+    calls: &mut impl Calls,
+) -> Result<Done, ScriptError> {
     let mut waiting = VecDeque::new();
     loop {
         let Some(call) = waiting.pop_front() else {
             match events.recv().await {
                 Some(Event::Call(call)) => waiting.push_back(call),
-                Some(Event::Over(outcome)) => return *outcome,
+                Some(Event::Over(outcome)) => return outcome.map_err(|error| *error),
                 None => return Err(ScriptError::new(Class::Killed, "the script's worker is gone")),
             }
             continue;
@@ -239,7 +243,7 @@ async fn follow(link: &Link, mut events: UnboundedReceiver<Event>, calls: &mut i
                 result = &mut answer => break result,
                 event = events.recv() => match event {
                     Some(Event::Call(call)) => waiting.push_back(call),
-                    Some(Event::Over(outcome)) => return *outcome,
+                    Some(Event::Over(outcome)) => return outcome.map_err(|error| *error),
                     None => return Err(ScriptError::new(Class::Killed, "the script's worker is gone")),
                 },
             }

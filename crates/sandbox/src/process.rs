@@ -169,15 +169,15 @@ impl Process {
         Ok(())
     }
 
+    /// Whether it ended while nobody looked.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Kills it if it still runs, and reaps it.
     pub fn end(mut self) -> Option<ExitStatus> {
         let _ = self.child.kill();
         self.child.wait().ok()
-    }
-
-    /// The status of one that has ended by itself.
-    pub fn ended(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().ok().flatten()
     }
 }
 

@@ -81,11 +81,11 @@ impl Queue {
         Self { bounds, state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Puts a run in line; gives it back when the queue is full.
-    pub fn push(&self, job: Job) -> Result<Grow, Job> {
+    /// Puts a run in line; none when the queue is full or closed.
+    pub fn push(&self, job: Job) -> Option<Grow> {
         let mut state = self.lock();
         if state.closed || state.queued >= self.bounds.queue {
-            return Err(job);
+            return None;
         }
         let owner = job.run.owner.clone();
         let lane = state.lanes.entry(owner.clone()).or_default();
@@ -96,7 +96,7 @@ impl Queue {
         }
         state.queued += 1;
         self.changed.notify_one();
-        Ok(self.grow(&mut state))
+        Some(self.grow(&mut state))
     }
 
     /// The next run for a free slot. None when the slot should end.

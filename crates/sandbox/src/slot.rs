@@ -48,7 +48,7 @@ struct Slot<'a> {
 
 /// How a run ended, and whether the worker can be used again.
 struct Ending {
-    outcome: Result<Done, ScriptError>,
+    outcome: Result<Done, Box<ScriptError>>,
     worn: bool,
 }
 
@@ -74,18 +74,19 @@ impl Slot<'_> {
             return;
         }
         let outcome = if job.queued.elapsed() > self.shared.patience {
-            Err(ScriptError::new(Class::Busy, "the script waited too long for a worker"))
+            Err(ScriptError::boxed(Class::Busy, "the script waited too long for a worker"))
         } else {
             self.run(&job, &mut clock)
         };
         clock.over(&job.run.owner);
-        job.tell(Event::Over(Box::new(outcome)));
+        job.tell(Event::Over(outcome));
     }
 
-    fn run(&mut self, job: &Job, clock: &mut Clock<'_>) -> Result<Done, ScriptError> {
+    fn run(&mut self, job: &Job, clock: &mut Clock<'_>) -> Result<Done, Box<ScriptError>> {
+        self.process.take_if(Process::has_ended);
         self.ensure();
         let Some(mut process) = self.process.take() else {
-            return Err(ScriptError::new(Class::Killed, "no script worker can be started; see the server's log"));
+            return Err(ScriptError::boxed(Class::Killed, "no script worker can be started; see the server's log"));
         };
         clock.restart();
         process.runs += 1;
@@ -98,9 +99,9 @@ impl Slot<'_> {
                 outcome
             }
             Err(error) => {
-                let ended = process.ended().or_else(|| process_end(process));
+                let ended = process.end();
                 tracing::warn!(script = job.run.name, owner = %job.run.owner, %error, ?ended, "a script worker is gone");
-                Err(ScriptError::new(Class::Killed, "the script's worker process ended in the middle of the run"))
+                Err(ScriptError::boxed(Class::Killed, "the script's worker process ended in the middle of the run"))
             }
         }
     }
@@ -113,7 +114,7 @@ impl Slot<'_> {
                 Woken::Frame(to_parent::CALL, body) => {
                     calls += 1;
                     if calls > job.run.limits.calls {
-                        return Ok(killed(ScriptError::new(Class::Limit, "too many host calls")));
+                        return Ok(killed(ScriptError::boxed(Class::Limit, "too many host calls")));
                     }
                     job.tell(Event::Call(serde_json::from_slice(&body)?));
                 }
@@ -133,7 +134,7 @@ impl Slot<'_> {
                     let mut bytes = [0; 64];
                     let _ = rustix::io::read(&self.wake_read, &mut bytes);
                     let Some(answers) = job.link.take() else {
-                        return Ok(killed(ScriptError::new(Class::Killed, "the run was cancelled")));
+                        return Ok(killed(ScriptError::boxed(Class::Killed, "the run was cancelled")));
                     };
                     for answer in answers {
                         process.send(to_worker::ANSWER, &answer)?;
@@ -148,10 +149,6 @@ impl Slot<'_> {
             }
         }
     }
-}
-
-fn process_end(process: Process) -> Option<std::process::ExitStatus> {
-    process.end()
 }
 
 fn send_run(process: &mut Process, run: &Run) -> io::Result<()> {
@@ -169,7 +166,7 @@ fn send_run(process: &mut Process, run: &Run) -> io::Result<()> {
     process.send(to_worker::RUN, &frame)
 }
 
-fn killed(error: ScriptError) -> Ending {
+fn killed(error: Box<ScriptError>) -> Ending {
     Ending { outcome: Err(error), worn: true }
 }
 
@@ -180,13 +177,13 @@ fn done(body: &[u8]) -> io::Result<Ending> {
 }
 
 /// The frame as the caller sees it. A script can make JSON that nests deeper than a parser follows.
-fn outcome(frame: wire::DoneFrame) -> Result<Done, ScriptError> {
+fn outcome(frame: wire::DoneFrame) -> Result<Done, Box<ScriptError>> {
     let deep = |error: serde_json::Error| {
-        ScriptError::new(Class::Limit, format!("what the script left can't be read as JSON: {error}"))
+        ScriptError::boxed(Class::Limit, format!("what the script left can't be read as JSON: {error}"))
     };
     let variables = frame.variables.map(|raw| serde_json::from_str(raw.get())).transpose().map_err(deep)?;
     if let Some(failure) = frame.failure {
-        return Err(ScriptError {
+        return Err(Box::new(ScriptError {
             class: failure.class,
             message: failure.message,
             stack: failure.stack,
@@ -195,7 +192,7 @@ fn outcome(frame: wire::DoneFrame) -> Result<Done, ScriptError> {
             column: failure.column,
             variables,
             logs: frame.logs,
-        });
+        }));
     }
     let result = frame.result.map(|raw| serde_json::from_str(raw.get())).transpose().map_err(deep)?;
     let result = result.unwrap_or(Value::Null);
@@ -266,13 +263,13 @@ impl<'a> Clock<'a> {
         due
     }
 
-    fn overrun(&self) -> ScriptError {
+    fn overrun(&self) -> Box<ScriptError> {
         let message = if Instant::now() >= self.end {
             format!("the script took longer than {:?} in all and was ended", self.total)
         } else {
             format!("the script computed longer than {:?} and was ended", self.compute)
         };
-        ScriptError::new(Class::Timeout, message)
+        ScriptError::boxed(Class::Timeout, message)
     }
 
     fn over(&mut self, owner: &Arc<str>) {

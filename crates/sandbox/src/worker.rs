@@ -1,6 +1,7 @@
 //! The worker process: reads runs from stdin, computes, writes what comes of them to stdout. It
 //! locks itself in before it sees a script.
 
+mod bytecode;
 mod channel;
 mod condition;
 mod engine;

@@ -1,7 +1,6 @@
 // The environment of one action, hook or content type, and the driver that the worker steers it by.
 // `native` is only seen by this file and by our own modules.
 (function (native) {
-  'use strict'
   const { parse, stringify } = JSON
   const { keys, assign, defineProperty } = Object
   const isArray = Array.isArray

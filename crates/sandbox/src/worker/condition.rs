@@ -10,9 +10,9 @@ use rquickjs::{CatchResultExt, Context, Ctx, Function, Object, Persistent, Runti
 use serde_json::value::RawValue;
 
 use super::{Budget, failed, failure};
+use crate::Log;
 use crate::error::Class;
 use crate::wire::{DoneFrame, Failure, RunFrame};
-use crate::Log;
 
 const BASE: &str = include_str!("../js/condition.js");
 /// Compiled conditions kept for one owner.
@@ -142,7 +142,9 @@ impl Room {
             };
             let caught = |ctx: &Ctx<'_>, error: rquickjs::Error| {
                 let failure = match Err::<(), _>(error).catch(ctx) {
-                    Err(rquickjs::CaughtError::Exception(exception)) => failure::of(ctx, exception.as_value(), |_| ours),
+                    Err(rquickjs::CaughtError::Exception(exception)) => {
+                        failure::of(ctx, exception.as_value(), |_| ours)
+                    }
                     Err(rquickjs::CaughtError::Value(value)) => failure::of(ctx, &value, |_| ours),
                     Err(rquickjs::CaughtError::Error(error)) => {
                         failure::plain(Class::Other("Error".to_owned()), error.to_string())
@@ -250,7 +252,11 @@ fn is_pure(source: &str) -> bool {
         let run = bytes[at..].iter().take_while(|byte| **byte == b'=').count();
         let before = at.checked_sub(1).map(|at| bytes[at]);
         let comparison = match run {
-            1 => matches!(before, Some(b'!' | b'<' | b'>')) && !source[..at].ends_with("<<") && !source[..at].ends_with(">>"),
+            1 => {
+                matches!(before, Some(b'!' | b'<' | b'>'))
+                    && !source[..at].ends_with("<<")
+                    && !source[..at].ends_with(">>")
+            }
             2 | 3 => true,
             _ => false,
         };
@@ -268,10 +274,14 @@ mod tests {
 
     #[test]
     fn knows_what_may_change_something() {
-        for pure in ["true", "temp.a === 1", "temp['a'] != 2 && !user.b", "a >= 1 || b <= 2", "event.nlu.intent.name == \"x\""] {
+        for pure in
+            ["true", "temp.a === 1", "temp['a'] != 2 && !user.b", "a >= 1 || b <= 2", "event.nlu.intent.name == \"x\""]
+        {
             assert!(is_pure(pure), "{pure}");
         }
-        for other in ["temp.a = 1", "a.push(1)", "temp.n++", "delete temp.x", "a >>= 1", "a <<= 1", "a += 1", "f`x`", "a ||= 1"] {
+        for other in
+            ["temp.a = 1", "a.push(1)", "temp.n++", "delete temp.x", "a >>= 1", "a <<= 1", "a += 1", "f`x`", "a ||= 1"]
+        {
             assert!(!is_pure(other), "{other}");
         }
     }

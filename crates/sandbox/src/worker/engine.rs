@@ -10,6 +10,7 @@ use rquickjs::function::{Args, Opt};
 use rquickjs::{CatchResultExt, CaughtError, Context, Ctx, Exception, Function, Object, Persistent, Runtime, Value};
 use serde_json::value::RawValue;
 
+use super::bytecode;
 use super::channel::Channel;
 use super::condition::eval;
 use super::{Budget, Error, failure};
@@ -17,39 +18,15 @@ use crate::error::Class;
 use crate::wire::{self, DoneFrame, Failure, FileAnswer, FileRequest, RunFrame, to_parent, to_worker};
 use crate::{Kind, Level, Limits, Log};
 
-const CORE: &str = include_str!("../js/core.js");
 /// Bytes allocated between two collections.
 const COLLECT: usize = 4 << 20;
 /// Limits of an engine before it knows its run; ours alone runs under them.
 const BEFORE: usize = 64 << 20;
 
-/// Our own equivalents of packages and of Node's modules, by name.
-const BUILTIN: &[(&str, &str)] = &[
-    ("assert", include_str!("../js/assert.js")),
-    ("axios", include_str!("../js/axios.js")),
-    ("bp", include_str!("../js/bp.js")),
-    ("buffer", include_str!("../js/buffer.js")),
-    ("crypto", include_str!("../js/crypto.js")),
-    ("events", include_str!("../js/events.js")),
-    ("lodash", include_str!("../js/lodash.js")),
-    ("moment", include_str!("../js/moment.js")),
-    ("ms", include_str!("../js/ms.js")),
-    ("path", include_str!("../js/path.js")),
-    ("querystring", include_str!("../js/querystring.js")),
-    ("url", include_str!("../js/url.js")),
-    ("util", include_str!("../js/util.js")),
-    ("uuid", include_str!("../js/uuid.js")),
-];
-
-/// What a builtin module's text is wrapped in.
+/// The function of one of our own modules, null if there is none of this name.
 pub fn builtin<'js>(ctx: Ctx<'js>, name: String) -> rquickjs::Result<Value<'js>> {
-    match BUILTIN.iter().find(|(known, _)| *known == name) {
-        Some((_, source)) => {
-            let text = format!("(function(exports,module,require,native,call){{'use strict';{source}\n}})");
-            eval(&ctx, &text, &format!("duologue:{name}"))
-        }
-        None => Ok(Value::new_null(ctx)),
-    }
+    let function = if name == bytecode::CORE { None } else { bytecode::function(&ctx, &name)? };
+    Ok(function.map_or_else(|| Value::new_null(ctx), Function::into_value))
 }
 
 /// What the native functions of one run share.
@@ -102,7 +79,7 @@ impl Engine {
         runtime.set_interrupt_handler(Some(Box::new(move || watched.must_stop())));
         let context = Context::full(&runtime)?;
         let driver = context.with(|ctx| {
-            let make: Function = eval(&ctx, CORE, "duologue:core")?;
+            let make = bytecode::function(&ctx, bytecode::CORE)?.ok_or(rquickjs::Error::Unknown)?;
             let driver: Object = make.call((natives(&ctx, &world)?,))?;
             rquickjs::Result::Ok(Persistent::save(&ctx, driver))
         })?;
@@ -190,7 +167,8 @@ impl<'js> Turn<'_, 'js> {
             }
             let timer: f64 = if settled { -1.0 } else { self.ask("nextTimer")? };
             if self.world.pending.get() == 0 && timer < 0.0 {
-                let message = "the script waits for a promise that nothing will resolve: no host call and no timer is open";
+                let message =
+                    "the script waits for a promise that nothing will resolve: no host call and no timer is open";
                 return Err(Stop::Failed(failure::plain(Class::Unfinished, message)));
             }
             if timer != 0.0 {
@@ -369,15 +347,17 @@ impl World {
             return Err(Exception::throw_message(ctx, &message));
         }
         if self.pending.get() >= limits.pending_calls {
-            let message = format!("more than {} host calls are open at one time: await some first", limits.pending_calls);
+            let message =
+                format!("more than {} host calls are open at one time: await some first", limits.pending_calls);
             return Err(Exception::throw_message(ctx, &message));
         }
         if args.len() > limits.output {
             let message = format!("{method} was given more than {} bytes", limits.output);
             return Err(Exception::throw_message(ctx, &message));
         }
-        let args = serde_json::from_str(args)
-            .map_err(|error| Exception::throw_message(ctx, &format!("{method}: the arguments can't be sent: {error}")))?;
+        let args = serde_json::from_str(args).map_err(|error| {
+            Exception::throw_message(ctx, &format!("{method}: the arguments can't be sent: {error}"))
+        })?;
         let id = self.calls.get() + 1;
         self.calls.set(id);
         self.pending.set(self.pending.get() + 1);
@@ -424,7 +404,14 @@ impl World {
         logs
     }
 
-    fn compile<'js>(&self, ctx: &Ctx<'js>, source: &str, file: &str, before: &str, after: &str) -> rquickjs::Result<Value<'js>> {
+    fn compile<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        source: &str,
+        file: &str,
+        before: &str,
+        after: &str,
+    ) -> rquickjs::Result<Value<'js>> {
         let source = source.strip_prefix('\u{feff}').unwrap_or(source);
         let hashbang = if source.starts_with("#!") { "//" } else { "" };
         let file = file.replace('\0', "");

@@ -3,8 +3,8 @@
 //! script's memory.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use md5::Md5;
 use rquickjs::{Ctx, Exception, Function, Object, Result};
@@ -20,7 +20,8 @@ pub fn add<'js>(ctx: &Ctx<'js>, native: &Object<'js>) -> Result<()> {
     native.set("hmac", Function::new(ctx.clone(), hmac)?)?;
     native.set("random", Function::new(ctx.clone(), random)?)?;
     native.set("utf8", Function::new(ctx.clone(), |text: String| binary(text.as_bytes()))?)?;
-    native.set("text", Function::new(ctx.clone(), |data: String| String::from_utf8_lossy(&bytes(&data)).into_owned())?)?;
+    native
+        .set("text", Function::new(ctx.clone(), |data: String| String::from_utf8_lossy(&bytes(&data)).into_owned())?)?;
     native.set("base64", Function::new(ctx.clone(), |data: String| STANDARD.encode(bytes(&data)))?)?;
     native.set("unbase64", Function::new(ctx.clone(), unbase64)?)
 }
@@ -69,7 +70,8 @@ fn plain(algorithm: &str) -> String {
 }
 
 fn unknown(ctx: &Ctx<'_>, algorithm: &str) -> rquickjs::Error {
-    let message = format!("the hash \"{algorithm}\" is not available; there are md5, sha1, sha224, sha256, sha384 and sha512");
+    let message =
+        format!("the hash \"{algorithm}\" is not available; there are md5, sha1, sha224, sha256, sha384 and sha512");
     Exception::throw_message(ctx, &message)
 }
 

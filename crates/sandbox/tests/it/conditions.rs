@@ -21,12 +21,39 @@ async fn holds(pool: &Pool, source: &str) -> Value {
 #[tokio::test]
 async fn truthiness_decides() {
     let pool = pool();
-    for truthy in ["true", "1", "'false'", "[]", "{}", "event.preview === 'Hello'", "temp.n == '1'", "/^h/i.test(event.preview)",
-        "event.createdOn instanceof Date", "user.name.startsWith('A')", "event.nlu?.intent?.name ?? false", "(() => true)()",
-        "Promise.resolve(1)", "(async () => temp.n)()", "\n  temp.n === 1;", "Buffer.from('a').length", "typeof bp === 'undefined'"] {
+    for truthy in [
+        "true",
+        "1",
+        "'false'",
+        "[]",
+        "{}",
+        "event.preview === 'Hello'",
+        "temp.n == '1'",
+        "/^h/i.test(event.preview)",
+        "event.createdOn instanceof Date",
+        "user.name.startsWith('A')",
+        "event.nlu?.intent?.name ?? false",
+        "(() => true)()",
+        "Promise.resolve(1)",
+        "(async () => temp.n)()",
+        "\n  temp.n === 1;",
+        "Buffer.from('a').length",
+        "typeof bp === 'undefined'",
+    ] {
         assert_eq!(holds(&pool, truthy).await, json!(true), "{truthy}");
     }
-    for falsy in ["", "''", "0", "null", "undefined", "NaN", "false", "temp.unknown", "Promise.resolve(0)", "typeof state !== 'undefined'"] {
+    for falsy in [
+        "",
+        "''",
+        "0",
+        "null",
+        "undefined",
+        "NaN",
+        "false",
+        "temp.unknown",
+        "Promise.resolve(0)",
+        "typeof state !== 'undefined'",
+    ] {
         assert_eq!(holds(&pool, falsy).await, json!(false), "{falsy}");
     }
 }

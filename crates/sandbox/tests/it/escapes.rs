@@ -73,7 +73,8 @@ async fn an_endless_interval_ends_with_the_total_time() {
 
 #[tokio::test]
 async fn native_work_that_never_looks_up_ends_with_its_process() {
-    let haystack = "const a = 'ab'.repeat(4e6), b = 'ab'.repeat(2e6) + 'c'; for (let i = 0; i < 1e3; i++) a.indexOf(b); return 1";
+    let haystack =
+        "const a = 'ab'.repeat(4e6), b = 'ab'.repeat(2e6) + 'c'; for (let i = 0; i < 1e3; i++) a.indexOf(b); return 1";
     actions_end_as(
         &[Class::Timeout, Class::Memory],
         &[
@@ -156,7 +157,10 @@ async fn walks_to_the_host_lead_nowhere() {
         assert!(!matches!(error.class, Class::Killed | Class::Timeout), "{source}: {error}");
     }
     let source = "return [typeof process.env.PATH, typeof process.env.HOME, Object.keys(globalThis).join(), typeof gc, typeof print, typeof scriptArgs]";
-    assert_eq!(returns(&pool, source).await, json!(["undefined", "undefined", "performance", "undefined", "undefined", "undefined"]));
+    assert_eq!(
+        returns(&pool, source).await,
+        json!(["undefined", "undefined", "performance", "undefined", "undefined", "undefined"])
+    );
     let source = "throw new Error.prototype.constructor(Error.prepareStackTrace || 'none')";
     assert_eq!(stopped(&pool, action(source)).await.message, "none");
 }
@@ -187,7 +191,8 @@ async fn forging_the_environment_hurts_only_the_forger() {
 #[tokio::test]
 async fn floods_are_bounded() {
     let pool = pool();
-    let ended = pool.run(limited(action("for (let i = 0; i < 100000; i++) console.log('x'.repeat(100))")), &mut NoCalls).await;
+    let ended =
+        pool.run(limited(action("for (let i = 0; i < 100000; i++) console.log('x'.repeat(100))")), &mut NoCalls).await;
     let logs = match ended {
         Ok(done) => done.logs,
         Err(error) => error.logs,
@@ -196,17 +201,24 @@ async fn floods_are_bounded() {
     let mut run = action("temp.big = 'x'.repeat(8e6)");
     run.limits.memory = 256 << 20;
     assert_eq!(pool.run(run, &mut NoCalls).await.unwrap_err().class, Class::Limit);
-    let error = stopped(&pool, action("const run = async () => { for (;;) await bp.kvs.forBot('b').get('x').catch(() => {}) }; return run()")).await;
+    let error = stopped(
+        &pool,
+        action("const run = async () => { for (;;) await bp.kvs.forBot('b').get('x').catch(() => {}) }; return run()"),
+    )
+    .await;
     assert!(matches!(error.class, Class::Limit | Class::Timeout), "{error}");
 
     let mut calls = host(|_, _| Ok(json!(null)));
-    let mut run = limited(action("for (let i = 0; i < 500; i++) bp.kvs.forBot('b').get('x').catch(() => {}); return 1"));
+    let mut run =
+        limited(action("for (let i = 0; i < 500; i++) bp.kvs.forBot('b').get('x').catch(() => {}); return 1"));
     run.limits.calls = 200;
     pool.run(run, &mut calls).await.unwrap();
     assert_eq!(calls.calls.len(), 64);
 
     let mut calls = host(|_, _| Ok(json!(null)));
-    let mut run = action("const run = async () => { for (;;) { try { await bp.kvs.forBot('b').get('x') } catch (e) {} } }; return run()");
+    let mut run = action(
+        "const run = async () => { for (;;) { try { await bp.kvs.forBot('b').get('x') } catch (e) {} } }; return run()",
+    );
     run.limits.calls = 200;
     let error = pool.run(run, &mut calls).await.unwrap_err();
     assert_eq!((error.class, calls.calls.len()), (Class::Limit, 200));

@@ -25,12 +25,18 @@ fn module(function: Option<&str>, args: Value) -> Run {
 async fn content_types_are_described_and_rendered() {
     let pool = pool();
     let described = done(&pool, module(None, json!([]))).await.result;
-    assert_eq!(described, json!({"id": "card", "group": "Own", "title": "Card", "jsonSchema": {"type": "object"}, "uiSchema": {}}));
+    assert_eq!(
+        described,
+        json!({"id": "card", "group": "Own", "title": "Card", "jsonSchema": {"type": "object"}, "uiSchema": {}})
+    );
     let preview = done(&pool, module(Some("computePreviewText"), json!([{"title": "T"}]))).await.result;
     assert_eq!(preview, "Card: T");
     let args = json!([{"title": "T", "BOT_URL": "http://b"}, "api"]);
     let rendered = done(&pool, module(Some("renderElement"), args)).await.result;
-    assert_eq!(rendered, json!([{"type": "typing", "value": true}, {"type": "card", "title": "T", "url": "http://b", "channel": "api"}]));
+    assert_eq!(
+        rendered,
+        json!([{"type": "typing", "value": true}, {"type": "card", "title": "T", "url": "http://b", "channel": "api"}])
+    );
     let error = failed(&pool, module(Some("absent"), json!([]))).await;
     assert!(error.message.contains("exports no function 'absent'"), "{error}");
 }
@@ -74,7 +80,10 @@ async fn bodies_are_encoded_by_their_type() {
       await axios.delete('https://e.com', { data: { id: 1 } })
       await axios({ url: '/x', baseURL: 'https://e.com/api/', method: 'POST', auth: { username: 'u', password: 'p' } })";
     let (_, requests) = axios(code, answer("")).await;
-    let seen: Vec<_> = requests.iter().map(|r| json!([r["method"], r["url"], r["data"], r["headers"]["Content-Type"], r["base64"]])).collect();
+    let seen: Vec<_> = requests
+        .iter()
+        .map(|r| json!([r["method"], r["url"], r["data"], r["headers"]["Content-Type"], r["base64"]]))
+        .collect();
     let json_type = "application/json;charset=utf-8";
     assert_eq!(
         Value::from(seen),
@@ -98,10 +107,15 @@ async fn failures_look_as_they_do_in_axios() {
     let code = "try { await axios.get('https://e.com') } catch (e) { return [e instanceof Error, e.isAxiosError, axios.isAxiosError(e), e.message, e.response.status, e.response.data.why, e.config.url] }";
     let (result, _) = axios(code, refused.clone()).await;
     assert_eq!(result, json!([true, true, true, "Request failed with status code 404", 404, "gone", "https://e.com"]));
-    let (result, _) = axios("return (await axios.get('https://e.com', { validateStatus: () => true })).status", refused).await;
+    let (result, _) =
+        axios("return (await axios.get('https://e.com', { validateStatus: () => true })).status", refused).await;
     assert_eq!(result, 404);
     let down = json!({"error": {"code": "ECONNREFUSED", "message": "connect ECONNREFUSED"}});
-    let (result, _) = axios("try { await axios.get('https://e.com') } catch (e) { return [e.code, e.message, e.response === undefined] }", down).await;
+    let (result, _) = axios(
+        "try { await axios.get('https://e.com') } catch (e) { return [e.code, e.message, e.response === undefined] }",
+        down,
+    )
+    .await;
     assert_eq!(result, json!(["ECONNREFUSED", "connect ECONNREFUSED", true]));
 }
 
@@ -117,15 +131,21 @@ async fn instances_defaults_and_interceptors_work() {
     let (result, requests) = axios(code, answer("[1]")).await;
     assert_eq!(result, json!([[1], [1], "/c?d=1"]));
     assert_eq!(requests[0]["url"], "https://e.com/a");
-    let headers = json!({"Accept": "application/json, text/plain, */*", "X-All": "yes", "X-One": "1", "X-Late": "late"});
+    let headers =
+        json!({"Accept": "application/json, text/plain, */*", "X-All": "yes", "X-One": "1", "X-Late": "late"});
     assert_eq!(requests[0]["headers"], headers);
 }
 
 #[tokio::test]
 async fn response_types_are_honoured() {
-    let (result, requests) = axios("return (await axios.get('https://e.com', { responseType: 'arraybuffer' })).data.toString('hex')", json!({"status": 200, "data": "/wA=", "base64": true})).await;
+    let (result, requests) = axios(
+        "return (await axios.get('https://e.com', { responseType: 'arraybuffer' })).data.toString('hex')",
+        json!({"status": 200, "data": "/wA=", "base64": true}),
+    )
+    .await;
     assert_eq!((result, &requests[0]["binary"]), (json!("ff00"), &json!(true)));
-    let (result, _) = axios("return (await axios.get('https://e.com', { responseType: 'text' })).data", answer("{\"a\":1}")).await;
+    let (result, _) =
+        axios("return (await axios.get('https://e.com', { responseType: 'text' })).data", answer("{\"a\":1}")).await;
     assert_eq!(result, "{\"a\":1}");
     let (result, _) = axios("return (await axios.get('https://e.com')).data", answer("plain")).await;
     assert_eq!(result, "plain");
@@ -145,7 +165,10 @@ async fn a_config_of_the_sdk_can_be_passed_on() {
     let source = "const run = async () => (await require('axios').post('/converse/ada', { text: 'hi' }, await bp.http.getAxiosConfigForBot('b'))).data; return run()";
     assert_eq!(pool().run(action(source), &mut host).await.unwrap().result, 1);
     let request = &host.calls[1].1[0];
-    assert_eq!((&request["url"], &request["headers"]["Authorization"]), (&json!("http://localhost/api/v1/bots/b/converse/ada"), &json!("bearer t")));
+    assert_eq!(
+        (&request["url"], &request["headers"]["Authorization"]),
+        (&json!("http://localhost/api/v1/bots/b/converse/ada"), &json!("bearer t"))
+    );
 }
 
 #[tokio::test]

@@ -140,14 +140,27 @@ async fn a_worker_that_dies_costs_one_run() {
     let mut calls = NoCalls;
     let killer = async {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        for child in workers("dies") {
-            let pid = rustix::process::Pid::from_raw(child).unwrap();
-            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-        }
+        kill("dies");
     };
     let (outcome, ()) = tokio::join!(pool.run(run, &mut calls), killer);
     assert_eq!(outcome.unwrap_err().class, Class::Killed);
     assert_eq!(returns(&pool, "return 1").await, json!(1));
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_without_work_costs_nothing() {
+    let pool = tagged("idle");
+    returns(&pool, "return 1").await;
+    kill("idle");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(returns(&pool, "return 1").await, json!(1));
+}
+
+fn kill(tag: &str) {
+    for worker in workers(tag) {
+        let pid = rustix::process::Pid::from_raw(worker).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
 }
 
 /// A pool whose workers can be told from those of other tests by an argument, which they ignore.
@@ -181,7 +194,9 @@ async fn workers_are_locked_in_and_end_with_the_pool() {
     let environment = std::fs::read_to_string(format!("/proc/{worker}/environ")).unwrap_or_default();
     assert!(environment.is_empty() || environment == "TZ=UTC\0", "{environment}");
     let limits = std::fs::read_to_string(format!("/proc/{worker}/limits")).unwrap();
-    for (name, value) in [("Max open files", "3"), ("Max processes", "0"), ("Max core file size", "0"), ("Max file size", "0")] {
+    for (name, value) in
+        [("Max open files", "3"), ("Max processes", "0"), ("Max core file size", "0"), ("Max file size", "0")]
+    {
         let line = limits.lines().find(|line| line.starts_with(name)).unwrap();
         assert_eq!(line[name.len()..].split_whitespace().next(), Some(value), "{line}");
     }

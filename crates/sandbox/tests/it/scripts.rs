@@ -34,7 +34,9 @@ async fn a_script_that_changes_nothing_says_so() {
 #[tokio::test]
 async fn promises_are_awaited_and_results_returned() {
     let pool = pool();
-    let run = action("const run = async () => { await null; temp.late = await Promise.resolve(7); return { ok: true } }; return run()");
+    let run = action(
+        "const run = async () => { await null; temp.late = await Promise.resolve(7); return { ok: true } }; return run()",
+    );
     let done = done(&pool, run).await;
     assert_eq!((done.result.clone(), done.promise), (json!({"ok": true}), true));
     assert_eq!(done.event().unwrap()["state"]["temp"]["late"], 7);
@@ -48,7 +50,10 @@ async fn scope_is_that_of_an_action() {
     let source = "return [bp, event, user, session, temp, bot, workflow, args, printObject, process, require, console].map(x => typeof x).join()";
     let expected = "object,object,object,object,object,object,object,object,function,object,function,object";
     assert_eq!(returns(&pool, source).await, json!(expected));
-    assert_eq!(returns(&pool, "const event = 1; let user = 2; var temp = 3; return event + user + temp").await, json!(6));
+    assert_eq!(
+        returns(&pool, "const event = 1; let user = 2; var temp = 3; return event + user + temp").await,
+        json!(6)
+    );
     assert_eq!(returns(&pool, "undeclared = 4; return undeclared").await, json!(4));
     assert_eq!(returns(&pool, "return await => await").await, json!(null));
 }
@@ -75,7 +80,11 @@ async fn errors_name_class_message_and_place() {
     assert!(error.column.is_some_and(|column| column < 10), "{error:?}");
     let error = failed(&pool, action("await 1")).await;
     assert_eq!(error.class, Class::SyntaxError);
-    let error = failed(&pool, action("class Own extends Error { constructor(m) { super(m); this.name = 'Own' } }\nthrow new Own('mine')")).await;
+    let error = failed(
+        &pool,
+        action("class Own extends Error { constructor(m) { super(m); this.name = 'Own' } }\nthrow new Own('mine')"),
+    )
+    .await;
     assert_eq!((&error.class, &*error.message), (&Class::Other("Own".into()), "mine"));
     let error = failed(&pool, action("throw 'a text'")).await;
     assert_eq!((&error.class, &*error.message), (&Class::Thrown, "a text"));
@@ -140,7 +149,9 @@ async fn flags_go_both_ways() {
     let pool = pool();
     let done1 = done(&pool, action("event.setFlag(bp.IO.WellKnownFlags.SKIP_DIALOG_ENGINE, true)")).await;
     assert_eq!(done1.flags, ["SKIP_DIALOG_ENGINE"]);
-    let mut run = action("return [event.hasFlag(bp.IO.WellKnownFlags.SKIP_QNA_PROCESSING), event.hasFlag(bp.IO.WellKnownFlags.SKIP_NATIVE_NLU)]");
+    let mut run = action(
+        "return [event.hasFlag(bp.IO.WellKnownFlags.SKIP_QNA_PROCESSING), event.hasFlag(bp.IO.WellKnownFlags.SKIP_NATIVE_NLU)]",
+    );
     run.flags = vec!["SKIP_QNA_PROCESSING".into()];
     let done2 = done(&pool, run).await;
     assert_eq!((done2.result, done2.flags), (json!([true, false]), vec!["SKIP_QNA_PROCESSING".to_owned()]));
@@ -149,18 +160,25 @@ async fn flags_go_both_ways() {
 #[tokio::test]
 async fn hooks_have_their_own_variables() {
     let pool = pool();
-    let mut run = Run::new(Kind::Hook, "bot", "hooks/before_suggestions_election/x.js", "suggestions.push({ confidence: 1 }); event.suggestions[0].seen = sessionId");
+    let mut run = Run::new(
+        Kind::Hook,
+        "bot",
+        "hooks/before_suggestions_election/x.js",
+        "suggestions.push({ confidence: 1 }); event.suggestions[0].seen = sessionId",
+    );
     run.variables = object(json!({"event": event(), "suggestions": [], "sessionId": "s1"}));
     let done1 = done(&pool, run).await;
     let variables = done1.variables.unwrap();
     assert_eq!(variables["suggestions"], json!([{"confidence": 1, "seen": "s1"}]));
     assert_eq!(variables["event"]["suggestions"], variables["suggestions"]);
 
-    let mut run = Run::new(Kind::Hook, "bot", "hooks/after_bot_mount/x.js", "return [botId, typeof event, typeof user]");
+    let mut run =
+        Run::new(Kind::Hook, "bot", "hooks/after_bot_mount/x.js", "return [botId, typeof event, typeof user]");
     run.variables = object(json!({"botId": "b"}));
     assert_eq!(done(&pool, run).await.result, json!(["b", "undefined", "undefined"]));
 
-    let mut run = Run::new(Kind::Hook, "bot", "hooks/on_stage_request/x.js", "hookResult.actions = [bot.id]; pipeline.push(1)");
+    let mut run =
+        Run::new(Kind::Hook, "bot", "hooks/on_stage_request/x.js", "hookResult.actions = [bot.id]; pipeline.push(1)");
     run.variables = object(json!({"bot": {"id": "b"}, "users": [], "pipeline": [], "hookResult": {}}));
     let variables = done(&pool, run).await.variables.unwrap();
     assert_eq!((&variables["hookResult"], &variables["pipeline"]), (&json!({"actions": ["b"]}), &json!([1])));
@@ -199,13 +217,18 @@ async fn nothing_of_a_run_is_seen_by_the_next() {
 #[tokio::test]
 async fn require_finds_the_bots_files() {
     let pool = pool();
-    let mut run = action("return [require('./helper').twice(2), require('data.json').x, require('pkg'), require('./folder'), require('./helper') === require('../actions/helper.js')]");
+    let mut run = action(
+        "return [require('./helper').twice(2), require('data.json').x, require('pkg'), require('./folder'), require('./helper') === require('../actions/helper.js')]",
+    );
     run.files = files(&[
         ("actions/helper.js", "const { base } = require('./deep/base'); exports.twice = n => base * n"),
         ("actions/deep/base.js", "module.exports = { base: 2, dir: __dirname }"),
         ("actions/data.json", "{\"x\": 1}"),
         ("libraries/node_modules/pkg/package.json", "{\"main\": \"./lib\"}"),
-        ("libraries/node_modules/pkg/lib/index.js", "#!/usr/bin/env node\nmodule.exports = 'pkg ' + process.env.NODE_ENV"),
+        (
+            "libraries/node_modules/pkg/lib/index.js",
+            "#!/usr/bin/env node\nmodule.exports = 'pkg ' + process.env.NODE_ENV",
+        ),
         ("libraries/folder/index.js", "exports.f = require('./other')"),
         ("libraries/folder/other.js", "module.exports = 'other'"),
     ]);
@@ -244,6 +267,9 @@ async fn require_of_what_is_not_there_says_what_to_do() {
         ("knex", "bp.kvs"),
     ] {
         let error = failed(&pool, action(&format!("require('{name}')"))).await;
-        assert!(error.message.contains(name.trim_start_matches("node:")) && error.message.contains(expected), "{name}: {error}");
+        assert!(
+            error.message.contains(name.trim_start_matches("node:")) && error.message.contains(expected),
+            "{name}: {error}"
+        );
     }
 }

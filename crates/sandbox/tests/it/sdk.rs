@@ -5,7 +5,10 @@ use serde_json::{Value, json};
 
 use super::{action, failed, host, pool};
 
-async fn calls(source: &str, answers: impl FnMut(&str, &[Value]) -> Result<Value, String> + Send) -> (Value, Vec<(String, Vec<Value>)>) {
+async fn calls(
+    source: &str,
+    answers: impl FnMut(&str, &[Value]) -> Result<Value, String> + Send,
+) -> (Value, Vec<(String, Vec<Value>)>) {
     let mut host = host(answers);
     let source = format!("const run = async () => {{ {source} }}; return run()");
     let done = match pool().run(action(&source), &mut host).await {
@@ -29,8 +32,17 @@ async fn the_action_of_the_recordings_runs() {
     let temp = &left["event"]["state"]["temp"]["custom"];
     assert_eq!(temp, &json!({"value": "given", "preview": "Hello", "hasBp": "object", "target": "ada"}));
     let address = json!({"botId": "bot", "channel": "api", "target": "ada", "id": "1"});
-    assert_eq!(calls[0], ("events.replyToEvent".into(), vec![address.clone(), json!([{"type": "custom", "foo": 1}, {"text": "no type given"}]), json!(null)]));
-    assert_eq!((calls[1].0.as_str(), &calls[1].1[..2]), ("cms.renderElement", &[json!("builtin_text"), json!({"text": "rendered", "typing": true})][..]));
+    assert_eq!(
+        calls[0],
+        (
+            "events.replyToEvent".into(),
+            vec![address.clone(), json!([{"type": "custom", "foo": 1}, {"text": "no type given"}]), json!(null)]
+        )
+    );
+    assert_eq!(
+        (calls[1].0.as_str(), &calls[1].1[..2]),
+        ("cms.renderElement", &[json!("builtin_text"), json!({"text": "rendered", "typing": true})][..])
+    );
     assert_eq!(calls[1].1[2]["state"]["temp"]["custom"]["value"], "given");
     assert_eq!(calls[2].1, vec![address, json!([{"type": "text", "text": "rendered"}]), json!("1")]);
 }
@@ -63,7 +75,8 @@ async fn stores_users_and_the_rest_pass_their_arguments() {
     })
     .await;
     assert_eq!(left["result"], json!([true, 5, "00ff", "abc", "storage/users/u/n", "12.31.0"]));
-    let plain: Vec<String> = calls.iter().map(|(method, args)| format!("{method} {}", Value::from(args.clone()))).collect();
+    let plain: Vec<String> =
+        calls.iter().map(|(method, args)| format!("{method} {}", Value::from(args.clone()))).collect();
     let expected = [
         "kvs.get [\"b\",\"k\",\"p.q\"]",
         "kvs.set [\"b\",\"k\",{\"a\":1},null,\"1 hour\"]",
@@ -84,11 +97,16 @@ async fn stores_users_and_the_rest_pass_their_arguments() {
 
 #[tokio::test]
 async fn jump_to_moves_the_live_event() {
-    let source = "await bp.dialog.jumpTo('s', event, 'other.flow.json', 'entry'); return event.state.context.currentNode";
-    let (left, calls) = calls(source, |_, _| Ok(json!({"context": {"currentNode": "entry"}, "__stacktrace": [1]}))).await;
+    let source =
+        "await bp.dialog.jumpTo('s', event, 'other.flow.json', 'entry'); return event.state.context.currentNode";
+    let (left, calls) =
+        calls(source, |_, _| Ok(json!({"context": {"currentNode": "entry"}, "__stacktrace": [1]}))).await;
     assert_eq!(left["result"], "entry");
     assert_eq!(left["event"]["state"]["__stacktrace"], json!([1]));
-    assert_eq!((&calls[0].1[0], &calls[0].1[2], &calls[0].1[3]), (&json!("s"), &json!("other.flow.json"), &json!("entry")));
+    assert_eq!(
+        (&calls[0].1[0], &calls[0].1[2], &calls[0].1[3]),
+        (&json!("s"), &json!("other.flow.json"), &json!("entry"))
+    );
 }
 
 #[tokio::test]
@@ -101,7 +119,9 @@ async fn calls_that_nobody_awaits_are_still_made() {
 
 #[tokio::test]
 async fn calls_at_one_time_come_in_order() {
-    let (left, calls) = calls("return Promise.all([1, 2, 3].map(n => bp.kvs.global().get('k' + n)))", |_, args| Ok(args[1].clone())).await;
+    let (left, calls) =
+        calls("return Promise.all([1, 2, 3].map(n => bp.kvs.global().get('k' + n)))", |_, args| Ok(args[1].clone()))
+            .await;
     assert_eq!(left["result"], json!(["k1", "k2", "k3"]));
     assert_eq!(calls.len(), 3);
 }
@@ -109,7 +129,11 @@ async fn calls_at_one_time_come_in_order() {
 #[tokio::test]
 async fn a_refused_call_is_an_error_in_the_script() {
     let refuse = |_: &str, _: &[Value]| Err("no such flow".to_owned());
-    let (left, _) = calls("try { await bp.dialog.jumpTo('s', event, 'x') } catch (e) { return [e instanceof Error, e.message] }", refuse).await;
+    let (left, _) = calls(
+        "try { await bp.dialog.jumpTo('s', event, 'x') } catch (e) { return [e instanceof Error, e.message] }",
+        refuse,
+    )
+    .await;
     assert_eq!(left["result"], json!([true, "no such flow"]));
     let error = pool().run(action("return bp.users.getAttributes('api', 'x')"), &mut host(refuse)).await.unwrap_err();
     assert_eq!((error.class, &*error.message), (Class::Other("Error".into()), "no such flow"));
