@@ -77,7 +77,8 @@
     },
     changed() {
       if (state.pure) return null
-      const json = stringify(state.variables)
+      let json = stringify(state.variables)
+      if (json.includes('\\ud')) json = stringify(state.variables, (_, value) => (typeof value === 'string' ? value.toWellFormed() : value))
       return json === state.before ? null : json
     },
     logs: () => (state.logs.length ? stringify(state.logs) : null)

@@ -260,6 +260,9 @@
   let before = ''
   let outcome = null
   let promise = false
+  let settledAt = null
+  /** Milliseconds that work may go on after a script which returned no promise. */
+  const background = 5000
 
   const sdk = () => builtin('bp')({ flags: wellKnown, dress, inspect, line })
   const settle = result => {
@@ -329,11 +332,12 @@
     },
     settled: () => {
       if (!outcome) return false
-      if (timers.size) {
-        const late = [...timers.values()].filter(timer => !timer.every && timer.delay < 60000).length
-        timers.clear()
-        if (late) native.log('debug', `${late} timer(s) still ran when the script ended, and were dropped: await what must happen`)
-      }
+      if (settledAt === null) settledAt = native.now()
+      // Who returned a promise has awaited what matters. Who did not may have left work to timers.
+      const end = promise ? -Infinity : settledAt + background
+      let dropped = 0
+      for (const [id, timer] of timers) if (timer.every || timer.due > end || native.now() > end) dropped += timers.delete(id)
+      if (dropped) native.log('debug', `${dropped} timer(s) still ran when the script ended, and were dropped: await what must happen`)
       return true
     },
     nextTimer() {
@@ -346,7 +350,12 @@
       const [id, timer] = found
       if (timer.every) timer.due = native.now() + timer.delay
       else timers.delete(id)
-      timer.callback(...timer.args)
+      try {
+        timer.callback(...timer.args)
+      } catch (error) {
+        if (!outcome) throw error
+        native.log('error', line(['after the script ended:', error]).toWellFormed())
+      }
     },
     answer(id, ok, text) {
       const waiting = open.get(id)

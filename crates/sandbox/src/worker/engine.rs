@@ -157,24 +157,22 @@ impl<'js> Turn<'_, 'js> {
         self.check(pushed.and_then(|()| self.function("begin")?.call_arg::<()>(all)))
     }
 
-    /// Goes on until the script's promise is settled and no host call is open.
+    /// Goes on until the script's promise is settled and no host call or timer is open.
     fn wait(&self) -> Result<(), Stop> {
         loop {
             self.drain()?;
             let settled: bool = self.ask("settled")?;
-            if settled && self.world.pending.get() == 0 {
-                return Ok(());
-            }
-            let timer: f64 = if settled { -1.0 } else { self.ask("nextTimer")? };
+            let timer: f64 = self.ask("nextTimer")?;
             if self.world.pending.get() == 0 && timer < 0.0 {
                 let message =
                     "the script waits for a promise that nothing will resolve: no host call and no timer is open";
-                return Err(Stop::Failed(failure::plain(Class::Unfinished, message)));
+                let unfinished = Stop::Failed(failure::plain(Class::Unfinished, message));
+                return if settled { Ok(()) } else { Err(unfinished) };
             }
             if timer != 0.0 {
                 self.sleep(timer)?;
             }
-            if !settled && self.ask::<f64>("nextTimer")? == 0.0 {
+            if self.ask::<f64>("nextTimer")? == 0.0 {
                 let fired = self.function("fireTimer").and_then(|fire| fire.call::<_, ()>(()));
                 self.check(fired)?;
             }

@@ -119,6 +119,72 @@ async fn timers_work_with_promises() {
 }
 
 #[tokio::test]
+async fn work_left_to_timers_is_done_unless_a_promise_was_returned() {
+    let pool = pool();
+    let run = action(
+        "setTimeout(() => { temp.late = 1; setTimeout(() => { temp.later = 2 }, 10) }, 20); setInterval(() => {}, 5)",
+    );
+    let left = done(&pool, run).await;
+    assert_eq!(left.event().unwrap()["state"]["temp"], json!({"n": 1, "late": 1, "later": 2}));
+    let began = std::time::Instant::now();
+    let race = "const timeout = new Promise((_, reject) => setTimeout(reject, 4000)); return Promise.race([Promise.resolve(1), timeout])";
+    assert_eq!(returns(&pool, race).await, json!(1));
+    assert_eq!(returns(&pool, "setTimeout(() => {}, 3600000); return 1").await, json!(1));
+    assert!(began.elapsed().as_secs() < 3);
+    let logged = done(&pool, action("setTimeout(() => { throw new Error('late') }, 1); temp.x = 1")).await;
+    assert!(logged.logs[0].text.contains("late"), "{:?}", logged.logs);
+}
+
+#[tokio::test]
+async fn odd_texts_are_errors_of_the_script() {
+    let pool = pool();
+    for source in [
+        "\0",
+        "})(",
+        "}).call(this)}); throw 1; (function(){(function(){",
+        "/*",
+        "`",
+        "'",
+        "\u{2028}",
+        "#!x\nreturn 1",
+        "<!-- x",
+        "-->",
+        "\u{feff}return 1",
+        "return\n1",
+        "return /* */ 1 // x",
+        "\\",
+        "import x from 'y'",
+        "export default 1",
+        "yield 1",
+        "with (event) { id }",
+        "'use strict'; undeclared = 1",
+        "return {",
+        "return }",
+        "break",
+        "super()",
+        "new.target",
+        "arguments",
+        "let let = 1",
+        "class { }",
+        "async () => { await 1 }",
+        "return this",
+        "}).call(this)}), 5, (function(){return (function(){",
+        "}).call(this)}); 5 //",
+        "return \u{1f600}",
+        "return '\u{1f600}'",
+    ] {
+        for kind in [Kind::Action, Kind::Hook, Kind::Condition, Kind::Module { function: None, args: vec![] }] {
+            let mut run = Run::new(kind, "bot", "odd.js", source);
+            run.variables = object(json!({"event": event()}));
+            if let Err(error) = pool.run(run, &mut duologue_sandbox::NoCalls).await {
+                assert!(!matches!(error.class, Class::Killed | Class::Timeout | Class::Memory), "{source:?}: {error}");
+            }
+        }
+    }
+    assert_eq!(returns(&pool, "return 1").await, json!(1));
+}
+
+#[tokio::test]
 async fn a_promise_that_nothing_resolves_ends_at_once() {
     let pool = pool();
     let before = std::time::Instant::now();
