@@ -37,6 +37,8 @@ pub struct Process {
     pub runs: u32,
     /// The protections that the system refused.
     pub missing: Vec<String>,
+    /// Processor time that it had used when its last run ended.
+    pub cpu_before: Duration,
 }
 
 /// Why waiting ended.
@@ -75,6 +77,7 @@ impl Process {
             written: 0,
             runs: 0,
             missing: Vec::new(),
+            cpu_before: Duration::ZERO,
         };
         process.greet(recipe)?;
         Ok(process)
@@ -87,6 +90,7 @@ impl Process {
             Woken::Frame(to_parent::WELCOME, body) => {
                 let welcome: wire::Welcome = serde_json::from_slice(&body)?;
                 self.missing = welcome.missing;
+                self.cpu_before = welcome.cpu;
                 Ok(())
             }
             Woken::Late => Err(io::Error::new(io::ErrorKind::TimedOut, "it said nothing")),
@@ -167,6 +171,16 @@ impl Process {
         self.outbox.shrink_to(1 << 20);
         self.written = 0;
         Ok(())
+    }
+
+    /// Processor time that the present run has used, to a hundredth of a second; none where the system doesn't tell.
+    pub fn cpu_of_run(&self) -> Option<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
+        // The name before the last parenthesis may hold anything. After it come the state, …, utime, stime.
+        let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
+        let mut ticks = || fields.next()?.parse::<f64>().ok();
+        let used = (ticks()? + ticks()?) / rustix::param::clock_ticks_per_second() as f64;
+        Some(Duration::from_secs_f64(used).saturating_sub(self.cpu_before))
     }
 
     /// Whether it ended while nobody looked.

@@ -78,7 +78,7 @@ impl Run {
 /// The budget of one run. Each limit ends the run with an error that says so.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Time spent computing. The clock stands still while the run waits for a host call or a timer.
+    /// Processor time. Waiting for a host call, for a timer or for a processor doesn't count.
     pub compute: Duration,
     /// Time from start to end, waiting included.
     pub total: Duration,
@@ -100,7 +100,7 @@ impl Limits {
     /// The defaults: 250 ms for a condition, 2 s of computing within 60 s for anything else, 64 MiB.
     pub fn of(kind: &Kind) -> Self {
         let (compute, total) = match kind {
-            Kind::Condition => (Duration::from_millis(250), Duration::from_secs(1)),
+            Kind::Condition => (Duration::from_millis(250), Duration::from_secs(5)),
             Kind::Action | Kind::Hook | Kind::Module { .. } => (Duration::from_secs(2), Duration::from_secs(60)),
         };
         Self {

@@ -128,7 +128,11 @@ impl Slot<'_> {
                     let idle: wire::Idle = serde_json::from_slice(&body)?;
                     clock.idle(idle.timer.map(Duration::from_millis));
                 }
-                Woken::Frame(to_parent::DONE, body) => return done(&body),
+                Woken::Frame(to_parent::DONE, body) => {
+                    let frame: wire::DoneFrame = serde_json::from_slice(&body)?;
+                    process.cpu_before = frame.cpu;
+                    return Ok(Ending { worn: frame.worn, outcome: outcome(frame) });
+                }
                 Woken::Frame(..) | Woken::Gone => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Woken::ByTask => {
                     let mut bytes = [0; 64];
@@ -142,7 +146,7 @@ impl Slot<'_> {
                     }
                 }
                 Woken::Late => {
-                    if !clock.timer() {
+                    if !clock.timer() && !clock.spare(process.cpu_of_run()) {
                         return Ok(killed(clock.overrun()));
                     }
                 }
@@ -168,12 +172,6 @@ fn send_run(process: &mut Process, run: &Run) -> io::Result<()> {
 
 fn killed(error: Box<ScriptError>) -> Ending {
     Ending { outcome: Err(error), worn: true }
-}
-
-fn done(body: &[u8]) -> io::Result<Ending> {
-    let frame: wire::DoneFrame = serde_json::from_slice(body)?;
-    let worn = frame.worn;
-    Ok(Ending { outcome: outcome(frame), worn })
 }
 
 /// The frame as the caller sees it. A script can make JSON that nests deeper than a parser follows.
@@ -261,6 +259,18 @@ impl<'a> Clock<'a> {
             self.resume();
         }
         due
+    }
+
+    /// Whether a run that seems to compute too long was only waiting for a processor.
+    fn spare(&mut self, used: Option<Duration>) -> bool {
+        let now = Instant::now();
+        let left = used.map_or(Duration::ZERO, |used| self.compute.saturating_sub(used));
+        if self.since.is_none() || now >= self.end || left.is_zero() {
+            return false;
+        }
+        self.since = Some(now);
+        self.left = left;
+        true
     }
 
     fn overrun(&self) -> Box<ScriptError> {

@@ -2,6 +2,7 @@
 //! letter, and JSON. The parent trusts nothing in a frame but its form.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -55,6 +56,8 @@ pub struct Welcome {
     pub protections: Vec<String>,
     /// Those that the system refused, with its reason.
     pub missing: Vec<String>,
+    /// Processor time of the process so far.
+    pub cpu: Duration,
 }
 
 /// A script to run.
@@ -123,6 +126,8 @@ pub struct DoneFrame {
     pub logs: Vec<Log>,
     /// The worker should be replaced.
     pub worn: bool,
+    /// Processor time of the process so far.
+    pub cpu: Duration,
 }
 
 /// Why a run failed.

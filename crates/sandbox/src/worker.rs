@@ -11,7 +11,7 @@ mod native;
 
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::error::Class;
 use crate::wire::{self, DoneFrame, Failure, RunFrame, to_parent, to_worker};
@@ -42,7 +42,8 @@ fn serve(channel: &Rc<Channel>) -> Result<(), Error> {
         let frame: RunFrame = serde_json::from_slice(&body)?;
         lockdown::allow_cpu(frame.limits.compute);
         if *frame.kind == Kind::Condition {
-            channel.send(to_parent::DONE, &conditions.run(&frame))?;
+            let done = conditions.run(&frame);
+            channel.send(to_parent::DONE, &DoneFrame { cpu: lockdown::cpu(), ..done })?;
             continue;
         }
         let engine = match ready.take() {
@@ -50,7 +51,7 @@ fn serve(channel: &Rc<Channel>) -> Result<(), Error> {
             None => engine::Engine::new(channel)?,
         };
         let done = engine.run(&frame)?;
-        channel.send(to_parent::DONE, &done)?;
+        channel.send(to_parent::DONE, &DoneFrame { cpu: lockdown::cpu(), ..done })?;
         channel.forget_answers();
         // Everything of the run is gone before the next one's engine is made, ahead of its need.
         drop(engine);
@@ -71,23 +72,23 @@ pub enum Error {
     Engine(#[from] rquickjs::Error),
 }
 
-/// When a run must stop computing.
+/// When a run must stop computing. Computing is processor time: a busy machine makes no script fail,
+/// and waiting for the host doesn't count.
 #[derive(Clone, Copy)]
 struct Budget {
     started: Instant,
-    compute_end: Instant,
+    cpu_end: Duration,
     total_end: Instant,
 }
 
 impl Budget {
     fn of(limits: &Limits) -> Self {
         let now = Instant::now();
-        Self { started: now, compute_end: now + limits.compute, total_end: now + limits.total }
+        Self { started: now, cpu_end: lockdown::cpu() + limits.compute, total_end: now + limits.total }
     }
 
     fn over(&self) -> bool {
-        let now = Instant::now();
-        now >= self.compute_end || now >= self.total_end
+        Instant::now() >= self.total_end || lockdown::cpu() >= self.cpu_end
     }
 
     /// What to say once it is over.

@@ -179,17 +179,14 @@ impl<'js> Turn<'_, 'js> {
         }
     }
 
-    /// Waits for an answer, at most `timer` milliseconds if that isn't negative. The clock of computing
-    /// stands still.
+    /// Waits for an answer, at most `timer` milliseconds if that isn't negative.
     fn sleep(&self, timer: f64) -> Result<(), Stop> {
-        let began = Instant::now();
         let budget = self.world.budget.get().unwrap_or_else(|| Budget::of(&self.frame.limits));
         let timer = (timer >= 0.0).then(|| timer.ceil() as u64);
-        let due = timer.and_then(|timer| began.checked_add(Duration::from_millis(timer)));
+        let due = timer.and_then(|timer| Instant::now().checked_add(Duration::from_millis(timer)));
         let until = due.map_or(budget.total_end, |due| due.min(budget.total_end));
         self.world.channel.send(to_parent::IDLE, &wire::Idle { timer })?;
         let answer = self.world.channel.answer(until)?;
-        self.world.budget.set(Some(Budget { compute_end: budget.compute_end + began.elapsed(), ..budget }));
         let Some(answer) = answer else {
             return if Instant::now() >= budget.total_end { Err(self.overrun()) } else { Ok(()) };
         };
@@ -326,9 +323,9 @@ impl World {
 
     fn extend(&self, by: Duration) {
         if let Some(budget) = self.budget.get() {
-            let end = Instant::now() + by;
-            let compute_end = budget.compute_end.max(end);
-            self.budget.set(Some(Budget { compute_end, total_end: budget.total_end.max(end), ..budget }));
+            let cpu_end = budget.cpu_end.max(super::lockdown::cpu() + by);
+            let total_end = budget.total_end.max(Instant::now() + by);
+            self.budget.set(Some(Budget { cpu_end, total_end, ..budget }));
         }
     }
 

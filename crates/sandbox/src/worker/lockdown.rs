@@ -10,7 +10,7 @@ use crate::wire::Welcome;
 /// Locks the process in.
 pub fn lock(address_space: u64) -> Welcome {
     read_time_zone();
-    let mut welcome = Welcome { protections: Vec::new(), missing: Vec::new() };
+    let mut welcome = Welcome { protections: Vec::new(), missing: Vec::new(), cpu: cpu() };
     let mut note = |name: &str, result: Result<(), String>| match result {
         Ok(()) => welcome.protections.push(name.to_owned()),
         Err(error) => welcome.missing.push(format!("{name}: {error}")),
@@ -43,11 +43,16 @@ fn limit(resource: Resource, value: u64) -> Result<(), String> {
     setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) }).map_err(|error| error.to_string())
 }
 
+/// Processor time of this process so far.
+pub fn cpu() -> Duration {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(used.tv_sec as u64, used.tv_nsec as u32)
+}
+
 /// Lets the process use `budget` more processor time than it has, and a little for itself; the
 /// system ends it beyond that, even if the parent should fail to.
 pub fn allow_cpu(budget: Duration) {
-    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime).tv_sec as u64;
-    let current = Some(used + budget.as_secs() + 5);
+    let current = Some(cpu().as_secs() + budget.as_secs() + 5);
     let maximum = getrlimit(Resource::Cpu).maximum;
     // A refusal leaves the old limit, which is stricter.
     let _ = setrlimit(Resource::Cpu, Rlimit { current, maximum });

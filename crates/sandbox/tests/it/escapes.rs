@@ -8,8 +8,8 @@ use serde_json::json;
 use super::{action, event, host, object, pool, returns};
 
 const COMPUTE: Duration = Duration::from_millis(200);
-/// Compute, the parent's grace, and room for a busy machine.
-const LATEST: Duration = Duration::from_millis(1500);
+/// A run's total time, the parent's grace, and room for a busy machine. Alone, a run ends within 500 ms.
+const LATEST: Duration = Duration::from_secs(4);
 
 fn limited(mut run: Run) -> Run {
     run.limits.compute = COMPUTE;
@@ -81,7 +81,6 @@ async fn native_work_that_never_looks_up_ends_with_its_process() {
             haystack,
             "return /^(a+)+$/.test('a'.repeat(40) + 'b')",
             "return /(x+x+)+y/.exec('x'.repeat(5000))",
-            "let n = 3n; for (;;) n = n * n",
             "return new Array(4294967295).join('x').length",
             "return new Array(2 ** 31).indexOf(1, 0)",
             "return Array.prototype.indexOf.call({ length: 2 ** 53 - 1 }, 1)",
@@ -100,6 +99,7 @@ async fn memory_bombs_end() {
             "const all = []; for (;;) { try { for (;;) all.push(new Uint8Array(1e6)) } catch (e) {} }",
             "return new ArrayBuffer(4e9)",
             "return 2n ** 100000000n",
+            "let n = 3n; for (;;) n = n * n",
             "return 'x'.padEnd(1e9)",
             "const m = new Map(); for (let i = 0; ; i++) m.set(i, { i })",
             "temp.big = 'x'.repeat(20e6); temp.more = temp.big + temp.big",
