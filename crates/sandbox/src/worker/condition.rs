@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use rquickjs::function::Args;
-use rquickjs::{CatchResultExt, Context, Ctx, Function, Object, Persistent, Runtime, Value};
+use rquickjs::{CatchResultExt, CaughtError, Context, Ctx, Function, Object, Persistent, Runtime, Value};
 use serde_json::value::RawValue;
 
 use super::{Budget, failed, failure};
@@ -130,88 +130,99 @@ impl Room {
         let driver = driver.clone();
         context.with(|ctx| {
             let driver = driver.restore(&ctx)?;
-            let ours = PREFIX.len() as u32;
-            let end = |ctx: &Ctx<'_>, failure: Failure| {
-                let over = budget.over();
-                let mut done = failed(if over { budget.failure(&frame.limits) } else { failure });
-                done.worn = over || done.failure.as_ref().is_some_and(|failure| failure.class == Class::Memory);
-                while !done.worn && ctx.execute_pending_job() {
-                    done.worn = budget.over();
-                }
-                done
-            };
-            let caught = |ctx: &Ctx<'_>, error: rquickjs::Error| {
-                let failure = match Err::<(), _>(error).catch(ctx) {
-                    Err(rquickjs::CaughtError::Exception(exception)) => {
-                        failure::of(ctx, exception.as_value(), |_| ours)
-                    }
-                    Err(rquickjs::CaughtError::Value(value)) => failure::of(ctx, &value, |_| ours),
-                    Err(rquickjs::CaughtError::Error(error)) => {
-                        failure::plain(Class::Other("Error".to_owned()), error.to_string())
-                    }
-                    Ok(()) => failure::plain(Class::Killed, "no error"),
-                };
-                end(ctx, failure)
-            };
-            let known = match compiled.get(&*frame.source) {
-                Some(known) => known.clone(),
-                None => match compile(&ctx, &driver, &frame.source, &frame.name) {
-                    Ok(fresh) => {
-                        if compiled.len() >= KEPT {
-                            compiled.clear();
-                        }
-                        compiled.insert(frame.source.clone().into_owned(), fresh.clone());
-                        fresh
-                    }
-                    Err(error) => return Ok(caught(&ctx, error)),
-                },
-            };
-            let function = known.function.restore(&ctx)?;
-            let mut status = match call::<i32>(&driver, "evaluate", (function, frame.variables.get(), known.pure)) {
-                Ok(status) => status,
-                Err(error) => return Ok(caught(&ctx, error)),
-            };
-            while ctx.execute_pending_job() {
-                if budget.over() {
-                    return Ok(end(&ctx, budget.failure(&frame.limits)));
-                }
-            }
-            let promise = status == 2;
-            if promise {
-                status = match call(&driver, "settled", ()) {
-                    Ok(status) => status,
-                    Err(error) => return Ok(caught(&ctx, error)),
-                };
-            }
-            if status == 2 {
-                let message = "the condition waits for a promise that nothing will resolve";
-                return Ok(end(&ctx, failure::plain(Class::Unfinished, message)));
-            }
-            if budget.over() {
-                return Ok(end(&ctx, budget.failure(&frame.limits)));
-            }
-            let variables: Option<String> = match call(&driver, "changed", ()) {
-                Ok(variables) => variables,
-                Err(error) => return Ok(caught(&ctx, error)),
-            };
-            if variables.as_ref().is_some_and(|text| text.len() > frame.limits.output) {
-                return Ok(end(&ctx, failure::plain(Class::Limit, "the condition leaves too much data")));
-            }
-            let logs: Option<String> = call(&driver, "logs", ()).unwrap_or_default();
-            let logs: Vec<Log> = logs.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
-            let result = RawValue::from_string(if status == 1 { "true" } else { "false" }.to_owned()).ok();
-            let variables = variables.and_then(|text| RawValue::from_string(text).ok());
-            Ok(DoneFrame { result, promise, variables, logs, ..DoneFrame::default() })
+            let trial = Trial { ctx: &ctx, driver, frame, budget };
+            Ok(trial.run(compiled).unwrap_or_else(|failure| trial.end(failure)))
         })
     }
 }
 
-fn call<'js, R: rquickjs::FromJs<'js>>(
-    driver: &Object<'js>,
-    name: &str,
-    args: impl rquickjs::function::IntoArgs<'js>,
-) -> rquickjs::Result<R> {
-    driver.get::<_, Function>(name)?.call(args)
+/// One evaluation in progress.
+struct Trial<'a, 'js> {
+    ctx: &'a Ctx<'js>,
+    driver: Object<'js>,
+    frame: &'a RunFrame<'a>,
+    budget: Budget,
+}
+
+/// What the driver says of a condition that waits for a promise.
+const PENDING: i32 = 2;
+
+impl<'js> Trial<'_, 'js> {
+    fn run(&self, compiled: &mut HashMap<String, Compiled>) -> Result<DoneFrame, Failure> {
+        let condition = self.compiled(compiled)?;
+        let function = self.check(condition.function.restore(self.ctx))?;
+        let first: i32 = self.ask("evaluate", (function, self.frame.variables.get(), condition.pure))?;
+        self.drain()?;
+        let promise = first == PENDING;
+        let status = if promise { self.ask("settled", ())? } else { first };
+        if status == PENDING {
+            let message = "the condition waits for a promise that nothing will resolve";
+            return Err(failure::plain(Class::Unfinished, message));
+        }
+        let variables = self.variables()?;
+        let result = RawValue::from_string((status == 1).to_string()).ok();
+        Ok(DoneFrame { result, promise, variables, logs: self.logs(), ..DoneFrame::default() })
+    }
+
+    fn compiled(&self, compiled: &mut HashMap<String, Compiled>) -> Result<Compiled, Failure> {
+        if let Some(known) = compiled.get(&*self.frame.source) {
+            return Ok(known.clone());
+        }
+        let fresh = self.check(compile(self.ctx, &self.driver, &self.frame.source, &self.frame.name))?;
+        if compiled.len() >= KEPT {
+            compiled.clear();
+        }
+        compiled.insert(self.frame.source.clone().into_owned(), fresh.clone());
+        Ok(fresh)
+    }
+
+    fn variables(&self) -> Result<Option<Box<RawValue>>, Failure> {
+        let text: Option<String> = self.ask("changed", ())?;
+        if text.as_ref().is_some_and(|text| text.len() > self.frame.limits.output) {
+            return Err(failure::plain(Class::Limit, "the condition leaves too much data"));
+        }
+        Ok(text.and_then(|text| RawValue::from_string(text).ok()))
+    }
+
+    fn logs(&self) -> Vec<Log> {
+        let text: Option<String> = self.ask("logs", ()).unwrap_or_default();
+        text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
+    }
+
+    /// Runs what promises left to do.
+    fn drain(&self) -> Result<(), Failure> {
+        while self.ctx.execute_pending_job() {
+            if self.budget.over() {
+                return Err(self.budget.failure(&self.frame.limits));
+            }
+        }
+        Ok(())
+    }
+
+    fn ask<R: rquickjs::FromJs<'js>>(
+        &self,
+        name: &str,
+        args: impl rquickjs::function::IntoArgs<'js>,
+    ) -> Result<R, Failure> {
+        self.check(self.driver.get::<_, Function>(name).and_then(|function| function.call(args)))
+    }
+
+    fn check<T>(&self, result: rquickjs::Result<T>) -> Result<T, Failure> {
+        let ours = |_: &str| PREFIX.len() as u32;
+        result.catch(self.ctx).map_err(|caught| match caught {
+            _ if self.budget.over() => self.budget.failure(&self.frame.limits),
+            CaughtError::Exception(exception) => failure::of(self.ctx, exception.as_value(), ours),
+            CaughtError::Value(value) => failure::of(self.ctx, &value, ours),
+            CaughtError::Error(error) => failure::plain(Class::Other("Error".to_owned()), error.to_string()),
+        })
+    }
+
+    /// Ends a failed evaluation. A context that ran out of time or memory isn't used again, nor is one that
+    /// still has something to do.
+    fn end(&self, failure: Failure) -> DoneFrame {
+        let worn = matches!(failure.class, Class::Timeout | Class::Memory) || self.drain().is_err();
+        DoneFrame { worn, ..failed(failure) }
+    }
 }
 
 const PREFIX: &str = "((event,user,session,temp,bot,workflow,console,Buffer,require)=>{return ";
