@@ -1,0 +1,5 @@
+//! tmp
+pub mod condition;
+pub mod js;
+pub mod template;
+pub mod value;
