@@ -47,6 +47,9 @@ pub struct Settings {
     pub nlu: bool,
     /// Remote action servers: id and base URL.
     pub action_servers: Vec<(Text, Text)>,
+    /// Whether the choice skill takes the number of a choice for an answer. The original meant to, but never
+    /// found the choices of elements with languages.
+    pub number_answers: bool,
     /// What `BP_VERSION` is answered with.
     pub version: Text,
     /// Properties of content types whose module can't be read without running it: (type, properties).
@@ -64,6 +67,7 @@ impl Default for Settings {
             session_timeout: 30 * 60_000,
             nlu: true,
             action_servers: Vec::new(),
+            number_answers: true,
             version: COMPATIBLE_VERSION.into(),
             content_properties: Vec::new(),
         }
@@ -122,6 +126,11 @@ impl Globals {
             content_types.insert(content_type.id.clone(), content_type);
         }
         (Arc::new(Globals { settings, basic_skills, actions, hooks, content_types }), report)
+    }
+
+    /// The SMTP URL for e-mails of skills, if `config/basic-skills.json` has one.
+    pub fn mail_transport(&self) -> Option<&str> {
+        self.basic_skills.str("transportConnectionString").filter(|url| !url.is_empty())
     }
 
     /// The script of a global action.

@@ -257,6 +257,8 @@ pub(crate) struct Run<'t, H> {
     /// Where a script jumped to; done when it has ended.
     pub(crate) jumped: Option<(Text, Text)>,
     pub(crate) follow_ups: FollowUps,
+    /// The user's own attributes, if a script wrote them past the state.
+    pub(crate) own_user: Option<Value>,
     /// Keys written in this turn, as the turn itself sees them.
     pub(crate) written: BTreeMap<(KvsScope, String), Option<Value>>,
     pub(crate) steps: Vec<Step>,
@@ -284,6 +286,7 @@ impl<'t, H: Host> Run<'t, H> {
                 session_expires_in: bot.config.session_timeout,
                 ..FollowUps::default()
             },
+            own_user: None,
             written: BTreeMap::new(),
             steps: Vec::new(),
             effects: Vec::new(),
@@ -389,6 +392,10 @@ impl<'t, H: Host> Run<'t, H> {
         if saved != Saved::Nothing {
             memory.user = self.state("user").clone().without_nulls();
             memory.session = self.state("session").clone();
+        }
+        // Written past the state; the state wins if the turn changed it, as it is stored last.
+        if let Some(user) = self.own_user.take().filter(|_| memory.user == self.before.user) {
+            memory.user = user.without_nulls();
         }
         if saved == Saved::All {
             memory.context = self.state("context").clone();
@@ -526,14 +533,14 @@ impl<'t, H: Host> Run<'t, H> {
         let place = self.effects.len();
         self.effects.push(Effect::Random { value: 0.0 });
         let event = std::mem::take(&mut self.event);
-        let host = self.host;
+        let (host, bot) = (self.host, self.bot);
         let full = ScriptCall {
             kind: call.kind,
             name: call.name,
             path: call.path,
             global: call.global,
             source: call.source,
-            bot: &self.bot.id,
+            bot: &bot.id,
             event: &event,
             variables,
         };
