@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use crate::{
-    condition::regexp::Regexp,
+    condition::Regexp,
     js,
     value::{Object, Text, Value},
 };
@@ -117,10 +117,7 @@ impl Found {
 pub fn extract(entity: &Entity, text: &str) -> Option<Vec<Found>> {
     match &entity.kind {
         EntityKind::List { fuzzy, values } => Some(extract_list(text, *fuzzy, values)),
-        EntityKind::Pattern { regexp, source, .. } if source.is_empty() || text.is_empty() => {
-            let _ = regexp;
-            Some(Vec::new())
-        }
+        EntityKind::Pattern { source, .. } if source.is_empty() || text.is_empty() => Some(Vec::new()),
         EntityKind::Pattern { regexp, .. } => extract_pattern(text, regexp.as_ref()?),
     }
 }

@@ -9,7 +9,9 @@
 
 mod eval;
 mod parse;
-pub(crate) mod regexp;
+mod regexp;
+
+pub use self::regexp::Regexp;
 
 use crate::value::{Text, Value};
 
@@ -129,11 +131,7 @@ mod tests {
             "'b' > 'a' && 2 < 10 && !('2' < '10') && '2' < 10",
             "event.preview.indexOf('12') === 3 && event.preview.trim().endsWith('2')",
             "event.uni.toLowerCase() === 'àé'",
-            "[] && {}" ,
-        ]
-        .iter()
-        .filter(|text| !text.starts_with("[]"))
-        {
+        ] {
             assert_eq!(verdict(text), Some(Verdict::Is(true)), "{text}");
         }
     }

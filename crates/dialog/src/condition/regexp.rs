@@ -8,7 +8,7 @@ use regex::bytes::{Regex, RegexBuilder};
 
 /// A translated regular expression.
 #[derive(Clone, Debug)]
-pub(crate) struct Regexp(Regex);
+pub struct Regexp(Regex);
 
 impl Regexp {
     /// Translates a pattern. Flags other than `i` and `g` (which a fresh literal's `test` ignores) are refused.

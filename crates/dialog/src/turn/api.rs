@@ -9,9 +9,9 @@ use crate::{
     value::{Object, Value},
 };
 
-/// Headers that every request has, unless the bot sets them.
-const DEFAULT_HEADERS: &[(&str, &str)] =
-    &[("Accept", "application/json, text/plain, */*"), ("User-Agent", "axios/0.21.1")];
+/// Headers that every request has, unless the bot sets them: the first of all, and the last.
+const ACCEPT: (&str, &str) = ("Accept", "application/json, text/plain, */*");
+const USER_AGENT: (&str, &str) = ("User-Agent", "axios/0.21.1");
 
 impl<H: Host> Run<'_, H> {
     pub(super) async fn call_api(&mut self, args: &Object) -> Result<(), Failure> {
@@ -54,24 +54,25 @@ impl<H: Host> Run<'_, H> {
                 headers.push((name.to_string(), js::display(&value)));
             }
         }
-        let has = |headers: &[(String, String)], name: &str| headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
         let (body, content_type) = match args.get("body") {
             None | Some(Value::Null) => (None, ""),
             Some(Value::String(text)) => (Some(text.to_string()), "application/x-www-form-urlencoded"),
             Some(other) => (Some(other.to_json()), "application/json;charset=utf-8"),
         };
-        match &body {
-            None => headers.retain(|(name, _)| !name.eq_ignore_ascii_case("content-type")),
-            Some(_) if matches!(method.as_str(), "POST" | "PUT" | "PATCH") && !has(&headers, "content-type") => {
-                headers.push(("Content-Type".to_owned(), content_type.to_owned()));
-            }
-            Some(_) => {}
+        if body.is_none() {
+            headers.retain(|(name, _)| !name.eq_ignore_ascii_case("content-type"));
         }
-        for (name, value) in DEFAULT_HEADERS {
-            if !has(&headers, name) {
-                headers.push(((*name).to_owned(), (*value).to_owned()));
+        let default = |headers: &mut Vec<(String, String)>, at: usize, (name, value): (&str, &str)| {
+            if !headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name)) {
+                headers.insert(at, (name.to_owned(), value.to_owned()));
             }
+        };
+        if body.is_some() && matches!(method.as_str(), "POST" | "PUT" | "PATCH") {
+            default(&mut headers, 0, ("Content-Type", content_type));
         }
+        default(&mut headers, 0, ACCEPT);
+        let end = headers.len();
+        default(&mut headers, end, USER_AGENT);
         Ok(HttpRequest { method, url, headers, body, timeout: None, redirects: 5 })
     }
 

@@ -1,8 +1,8 @@
 //! The dialog engine: positions, queues of instructions, transitions (`flows.md` § 4 to § 8).
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashMap};
 
-use super::{Failure, Run, Script};
+use super::{Failure, Run, Script, VISIT};
 use crate::{
     bot::{
         Hook,
@@ -15,6 +15,9 @@ use crate::{
     trace::{FailureKind, Step},
     value::{Object, Text, Value},
 };
+
+/// How deep flows may call flows. Beyond this they call each other in a circle.
+const MAX_CALLS: usize = 200;
 
 /// Whether the engine goes on at its new position.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -72,7 +75,7 @@ impl<'t, H: Host> Run<'t, H> {
     pub(super) async fn dialog(&mut self) -> Result<(), Lost> {
         let mut started = false;
         loop {
-            if !self.may_go_on() {
+            if !self.may_go_on(VISIT) || self.jump_points().len() > MAX_CALLS {
                 self.cut_loop();
                 break;
             }
@@ -189,7 +192,7 @@ impl<'t, H: Host> Run<'t, H> {
 
     async fn run_queue(&mut self, queue: &[Queued], resumed: bool) -> Next {
         for (at, instruction) in queue.iter().enumerate() {
-            if !self.may_go_on() {
+            if !self.may_go_on(1) {
                 self.cut_loop();
                 return Next::Stop;
             }
@@ -353,8 +356,12 @@ impl<'t, H: Host> Run<'t, H> {
     /// Whether some node occurs three times in this event's trace (`flows.md` § 5.5).
     fn goes_round(&self) -> bool {
         let trace = self.state("__stacktrace").as_array().unwrap_or_default();
-        let same = |a: &Value, b: &Value| a.str("flow") == b.str("flow") && a.str("node") == b.str("node");
-        trace.iter().any(|entry| trace.iter().filter(|other| same(entry, other)).count() >= 3)
+        let mut visits = HashMap::new();
+        trace.iter().any(|entry| {
+            let count = visits.entry((entry.str("flow"), entry.str("node"))).or_insert(0);
+            *count += 1;
+            *count >= 3
+        })
     }
 
     fn cut_loop(&mut self) {

@@ -239,8 +239,11 @@ impl Failure {
     }
 }
 
-/// How many instructions, conditions and jumps a turn may take. A conversation that needs more is a loop.
-const MAX_STEPS: u32 = 5_000;
+/// How many instructions and conditions a turn may take; a visit to a node counts as [`VISIT`] of them. A
+/// conversation that needs more is a loop.
+const MAX_STEPS: u32 = 50_000;
+/// What a visit to a node costs.
+pub(crate) const VISIT: u32 = 50;
 /// How many messages a turn may send.
 const MAX_REPLIES: usize = 500;
 
@@ -448,9 +451,9 @@ impl<'t, H: Host> Run<'t, H> {
         self.step(Step::Error { kind, message: message.to_owned(), flow, node });
     }
 
-    /// Counts a step; false when the turn has had enough of them.
-    pub(crate) fn may_go_on(&mut self) -> bool {
-        self.steps_left = self.steps_left.saturating_sub(1);
+    /// Counts steps; false when the turn has had enough of them.
+    pub(crate) fn may_go_on(&mut self, steps: u32) -> bool {
+        self.steps_left = self.steps_left.saturating_sub(steps);
         self.steps_left > 0
     }
 
