@@ -25,7 +25,9 @@ pub fn parse(text: &str) -> Option<u64> {
 mod tests {
     #[test]
     fn units() {
-        for (text, millis) in [("5m", 300_000), ("25 minutes", 1_500_000), ("1.5s", 1500), ("7", 7), ("1 week", 604_800_000)] {
+        for (text, millis) in
+            [("5m", 300_000), ("25 minutes", 1_500_000), ("1.5s", 1500), ("7", 7), ("1 week", 604_800_000)]
+        {
             assert_eq!(super::parse(text), Some(millis), "{text}");
         }
         for text in ["", "m", "5 parsecs", "-1s", "1e9 y"] {

@@ -71,11 +71,8 @@ pub fn diff(before: &Memory, after: &Memory) -> Vec<Change> {
 }
 
 fn compare(path: &str, before: &Value, after: &Value, changes: &mut Vec<Change>) {
-    let changed = |before: &Value, after: &Value| Change {
-        path: path.to_owned(),
-        before: before.clone(),
-        after: after.clone(),
-    };
+    let changed =
+        |before: &Value, after: &Value| Change { path: path.to_owned(), before: before.clone(), after: after.clone() };
     match (before, after) {
         (Value::Object(a), Value::Object(b)) => {
             for (name, value) in a.iter() {
@@ -102,7 +99,8 @@ mod tests {
     #[test]
     fn differences_are_deep() {
         let before = Memory { temp: Value::parse(r#"{"a":{"b":1,"c":2},"l":[1,2]}"#).unwrap(), ..Memory::default() };
-        let after = Memory { temp: Value::parse(r#"{"a":{"b":1,"c":3},"l":[1,2,3],"n":true}"#).unwrap(), ..before.clone() };
+        let after =
+            Memory { temp: Value::parse(r#"{"a":{"b":1,"c":3},"l":[1,2,3],"n":true}"#).unwrap(), ..before.clone() };
         let paths: Vec<_> = diff(&before, &after).into_iter().map(|change| change.path).collect();
         assert_eq!(paths, ["temp.a.c", "temp.l", "temp.n"]);
         assert_eq!(diff(&after, &after), []);

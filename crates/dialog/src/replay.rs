@@ -68,7 +68,7 @@ impl<F: Host> Host for Replay<F> {
             // What it answers now is what it answered then; the script isn't run, so nobody reads it.
             let _ = sdk.call(&method, args).await;
         }
-        result
+        result.map(|ran| ran.outcome(call.event))
     }
 
     async fn http(&self, request: HttpRequest) -> Result<HttpResponse, HttpFailure> {

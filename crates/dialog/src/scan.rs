@@ -4,10 +4,29 @@
 
 /// Members of `bp` that the engine and its host provide (`actions-skills.md` § 3).
 const SUPPORTED: &[&str] = &[
-    "IO", "ButtonAction", "LogLevel", "LoggerLevel", "NodeActionType", "RealTimePayload", "version", "logger",
-    "events.replyToEvent", "events.sendEvent", "cms.renderElement", "cms.getContentElement", "cms.renderTemplate",
-    "kvs", "users", "dialog.createId", "dialog.jumpTo", "dialog.deleteSession", "http.getAxiosConfigForBot",
-    "ghost", "bots.getBotById", "config.getModuleConfigForBot", "security.getMessageSignature",
+    "IO",
+    "ButtonAction",
+    "LogLevel",
+    "LoggerLevel",
+    "NodeActionType",
+    "RealTimePayload",
+    "version",
+    "logger",
+    "events.replyToEvent",
+    "events.sendEvent",
+    "cms.renderElement",
+    "cms.getContentElement",
+    "cms.renderTemplate",
+    "kvs",
+    "users",
+    "dialog.createId",
+    "dialog.jumpTo",
+    "dialog.deleteSession",
+    "http.getAxiosConfigForBot",
+    "ghost",
+    "bots.getBotById",
+    "config.getModuleConfigForBot",
+    "security.getMessageSignature",
 ];
 
 /// What a script requires by literal name, each once.
@@ -35,7 +54,8 @@ pub fn unsupported(source: &str) -> Vec<String> {
         let end = rest.find(|c: char| !c.is_alphanumeric() && !matches!(c, '_' | '.')).unwrap_or(rest.len());
         let path = rest[..end].trim_end_matches('.');
         let supported = SUPPORTED.iter().any(|member| {
-            path == *member || path.strip_prefix(member).is_some_and(|more| more.starts_with('.'))
+            path == *member
+                || path.strip_prefix(member).is_some_and(|more| more.starts_with('.'))
                 || member.strip_prefix(path).is_some_and(|more| more.starts_with('.'))
         });
         let name = format!("bp.{}", path.split('.').take(2).collect::<Vec<_>>().join("."));

@@ -94,7 +94,8 @@ pub fn choice(name: &str, data: &Choice) -> Skill {
         node(name, "sorry", sorry, None, &[("true", "parse")]),
     ];
     let picked = data.keywords.iter().map(|(key, _)| {
-        let short = if key.chars().count() > 8 { key.chars().take(7).chain("...".chars()).collect() } else { key.clone() };
+        let short =
+            if key.chars().count() > 8 { key.chars().take(7).chain("...".chars()).collect() } else { key.clone() };
         let key = Value::text(key.as_str());
         (format!("User picked [{short}]"), format!("temp['{}'] == {key}", variable("ret")))
     });
@@ -135,7 +136,8 @@ pub fn call_api(name: &str, data: &CallApi) -> Skill {
         .with("memory", data.memory.as_str())
         .with("variable", data.variable.as_str());
     let skill_data = args.clone().with("invalidJson", false);
-    let flag = if data.random_id.is_empty() { "temp.valid".to_owned() } else { format!("temp.valid_{}", data.random_id) };
+    let flag =
+        if data.random_id.is_empty() { "temp.valid".to_owned() } else { format!("temp.valid_{}", data.random_id) };
     let call = instruction("basic-skills/call_api", args);
     let nodes = vec![node(name, "entry", vec![call], None, &[("true", "#")])];
     let transitions = [("On success".to_owned(), flag.clone()), ("On failure".to_owned(), format!("!{flag}"))];
@@ -251,10 +253,8 @@ pub fn send_email(name: &str, data: &SendEmail) -> Skill {
         .with("contentElement", data.content_element.as_str());
     let send = instruction("basic-skills/send_email", args.clone());
     let nodes = vec![node(name, "entry", vec![send], None, &[("true", "#")])];
-    let transitions = [
-        ("On success".to_owned(), "temp.success".to_owned()),
-        ("On failure".to_owned(), "!temp.success".to_owned()),
-    ];
+    let transitions =
+        [("On success".to_owned(), "temp.success".to_owned()), ("On failure".to_owned(), "!temp.success".to_owned())];
     skill("SendEmail", name, args, nodes, None, &transitions)
 }
 
@@ -322,7 +322,8 @@ fn set_temp(name: &str, value: Value) -> String {
 /// Six digits from two names, always the same.
 fn six_digits(a: &str, b: &str) -> String {
     let hash = a.bytes().chain([0]).chain(b.bytes());
-    let hash = hash.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash =
+        hash.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     format!("{:06}", hash % 1_000_000)
 }
 
@@ -341,7 +342,10 @@ mod tests {
         };
         let skill = choice("q", &data).leading_to(&["a"]);
         let next = skill.node.get("next").as_array().unwrap();
-        assert_eq!(next[0].to_json(), r#"{"caption":"User picked [yes]","condition":"temp['skill-choice-ret-abc'] == \"yes\"","node":"a"}"#);
+        assert_eq!(
+            next[0].to_json(),
+            r#"{"caption":"User picked [yes]","condition":"temp['skill-choice-ret-abc'] == \"yes\"","node":"a"}"#
+        );
         assert_eq!(next[1].str("caption"), Some("User picked [certain...]"));
         assert_eq!(next[2].str("condition"), Some("true"));
         assert!(skill.flow.to_json().contains("Number(temp['skill-choice-invalid-count-abc']) > Number(10)"));

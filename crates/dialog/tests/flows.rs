@@ -1,10 +1,15 @@
 //! Turns of small bots written for the purpose: what no recording shows.
 
+#![allow(clippy::unwrap_used)] // Helpers of tests, too, fail by panicking.
+
 use std::sync::Arc;
 
 use duologue_dialog::{
     Bot, Files, Globals, Incoming, KvsWrite, Memory, Object, Replay, Report, Sdk, Turn, Value,
-    host::{ErrorClass, HttpFailure, HttpRequest, HttpResponse, KvsScope, ScriptCall, ScriptError, ScriptKind, ScriptOutcome},
+    host::{
+        ErrorClass, HttpFailure, HttpRequest, HttpResponse, KvsScope, ScriptCall, ScriptError, ScriptKind,
+        ScriptOutcome,
+    },
     skills::{self, Skill},
     testing::{Conversation, MemoryHost, NoScripts, Scripts, block_on, texts},
     trace::{FailureKind, Step},
@@ -138,7 +143,8 @@ fn loops_are_cut_at_the_third_visit() {
 
 #[test]
 fn a_skill_that_calls_itself_ends() {
-    let inner = Value::parse(r#"{"id":"s","type":"skill-call","name":"in","flow":"skills/x.flow.json","next":[]}"#).unwrap();
+    let inner =
+        Value::parse(r#"{"id":"s","type":"skill-call","name":"in","flow":"skills/x.flow.json","next":[]}"#).unwrap();
     let bot = Builder::new().flow("main", &[inner.clone()]).flow("skills/x", &[inner]).bot();
     let host = MemoryHost::default();
     let outcome = Conversation::new(&bot, &host, "u").say("hi");
@@ -270,7 +276,13 @@ fn a_wait_in_conversation_end_is_wiped() {
 #[test]
 fn timeouts_go_to_the_node_then_the_flow() {
     let own = Builder::new()
-        .flow("main", &[node("a", &[&say("a")], Some(&[]), &[]), node("timeout", &[&say("still there?")], Some(&[]), &[("true", "a")])])
+        .flow(
+            "main",
+            &[
+                node("a", &[&say("a")], Some(&[]), &[]),
+                node("timeout", &[&say("still there?")], Some(&[]), &[("true", "a")]),
+            ],
+        )
         .flow("timeout", &[node("t", &[&say("late")], None, &[])])
         .bot();
     let host = MemoryHost::default();
@@ -386,8 +398,11 @@ fn mails_are_sent_or_return_to_the_caller() {
             ..Default::default()
         };
         let skill = skills::send_email("m", &data).leading_to(&["sent", "failed"]);
-        let nodes =
-            [skill.node.clone(), node("sent", &[&say("sent")], None, &[]), node("failed", &[&say("failed")], None, &[])];
+        let nodes = [
+            skill.node.clone(),
+            node("sent", &[&say("sent")], None, &[]),
+            node("failed", &[&say("failed")], None, &[]),
+        ];
         let bot = Builder::new()
             .skill(&skill)
             .flow("main", &nodes)
@@ -447,7 +462,9 @@ fn slots_are_filled_from_entities_or_the_whole_text() {
 
 #[test]
 fn variables_and_their_stores() {
-    let set = |memory: &str, value: &str| format!("builtin/setVariable {{\"type\":\"{memory}\",\"name\":\"v\",\"value\":{value}}}");
+    let set = |memory: &str, value: &str| {
+        format!("builtin/setVariable {{\"type\":\"{memory}\",\"name\":\"v\",\"value\":{value}}}")
+    };
     let nodes = [node(
         "a",
         &[
@@ -481,7 +498,11 @@ fn languages_fall_back_by_property() {
         "markdown$fr":false,"markdown$en":true,"variations$de":["x"]}}]"#;
     let nodes = [node(
         "a",
-        &["say #!builtin_text-a", "builtin/switchLanguage {\"lang\":\"FR\"}", "say #!builtin_text-a {\"typing\":false}"],
+        &[
+            "say #!builtin_text-a",
+            "builtin/switchLanguage {\"lang\":\"FR\"}",
+            "say #!builtin_text-a {\"typing\":false}",
+        ],
         None,
         &[],
     )];
@@ -544,11 +565,17 @@ impl Scripts for Movers {
                 temp.set("read", sdk.call("kvs.forBot.get", get("k")).await.unwrap());
                 sdk.call("kvs.forBot.delete", get("k")).await.unwrap();
                 temp.set("gone", sdk.call("kvs.forBot.exists", get("k")).await.unwrap());
-                sdk.call("users.updateAttributes", vec!["api".into(), "u".into(), Object::new().with("age", 3.0).into()])
-                    .await
-                    .unwrap();
+                sdk.call(
+                    "users.updateAttributes",
+                    vec!["api".into(), "u".into(), Object::new().with("age", 3.0).into()],
+                )
+                .await
+                .unwrap();
                 let rendered = sdk
-                    .call("cms.renderTemplate", vec!["{{x}} {{event.preview}}".into(), Object::new().with("x", 1.0).into()])
+                    .call(
+                        "cms.renderTemplate",
+                        vec!["{{x}} {{event.preview}}".into(), Object::new().with("x", 1.0).into()],
+                    )
                     .await;
                 temp.set("rendered", rendered.unwrap());
                 sdk.call("logger.info", vec!["done".into()]).await.unwrap();
@@ -563,7 +590,10 @@ impl Scripts for Movers {
 fn movers() -> Builder {
     Builder::new()
         .flow("main", &[node("a", &[&say("a"), "jump", &say("never")], Some(&[]), &[("true", "a")])])
-        .flow("other", &[node("start", &[&say("start")], None, &[("true", "deep")]), node("deep", &[&say("deep")], None, &[])])
+        .flow(
+            "other",
+            &[node("start", &[&say("start")], None, &[("true", "deep")]), node("deep", &[&say("deep")], None, &[])],
+        )
         .file("actions/jump.js", "bp.dialog.jumpTo(...)")
 }
 
@@ -641,7 +671,11 @@ fn remote_actions_replace_the_memories() {
             "main",
             &[node(
                 "a",
-                &["far:do {\"x\":\"{{event.preview}}\"}", "gone:do {}", &say("{{temp.t}}{{user.u}}{{session.s}}{{temp.responseStatusCode}}")],
+                &[
+                    "far:do {\"x\":\"{{event.preview}}\"}",
+                    "gone:do {}",
+                    &say("{{temp.t}}{{user.u}}{{session.s}}{{temp.responseStatusCode}}"),
+                ],
                 None,
                 &[],
             )],
@@ -657,7 +691,10 @@ fn old_shapes_are_understood() {
         .file("bot.config.json", r#"{"version":"12.1.0","defaultLanguage":"en"}"#)
         .flow("main", &[node("a", &["say #!builtin_text-a", "nowhere"], None, &[])])
         .file("content-elements/builtin_text.json", r#"[{"id":"builtin_text-a","formData":{"text$en":"*a*"}}]"#)
-        .file("qna/q.json", r#"{"id":"q","data":{"action":"text","category":"old","enabled":true,"answer":{"en":"one"}}}"#)
+        .file(
+            "qna/q.json",
+            r#"{"id":"q","data":{"action":"text","category":"old","enabled":true,"answer":{"en":"one"}}}"#,
+        )
         .bot();
     let host = MemoryHost::default();
     let outcome = Conversation::new(&bot, &host, "u").say("hi");
@@ -671,10 +708,21 @@ fn old_shapes_are_understood() {
 #[test]
 fn broken_files_are_reported_and_skipped() {
     let (bot, report) = Builder::new()
-        .flow("main", &[node("a", &["say #!gone-1", "missing {}", "x:y"], None, &[("true", "nowhere"), ("true", "gone.flow.json")])])
+        .flow(
+            "main",
+            &[node(
+                "a",
+                &["say #!gone-1", "missing {}", "x:y"],
+                None,
+                &[("true", "nowhere"), ("true", "gone.flow.json")],
+            )],
+        )
         .file("flows/broken.flow.json", "{\n  \"version\": 1,,")
         .file("flows/other.flow.json", r#"{"version":"0.1","startNode":"x","nodes":[]}"#)
-        .file("content-elements/builtin_text.json", r#"[{"id":"a"},{"id":"b","formData":{"text$en":"{{#x}} {{a[0]}}"}}]"#)
+        .file(
+            "content-elements/builtin_text.json",
+            r#"[{"id":"a"},{"id":"b","formData":{"text$en":"{{#x}} {{a[0]}}"}}]"#,
+        )
         .file("actions/a.js", "const _ = require('lodash'); bp.database('x')")
         .load();
     assert!(bot.find_flow("MAIN").is_some() && bot.find_flow("other").is_none());
@@ -682,7 +730,9 @@ fn broken_files_are_reported_and_skipped() {
     assert_eq!(broken.position.map(|position| position.line), Some(2));
     assert_eq!(report.skipped.len(), 3);
     let warned = |text: &str| report.warnings.iter().any(|finding| finding.message.contains(text));
-    for text in ["gone-1", "action missing", "server x", "node nowhere", "gone.flow.json", "unclosed section", "bp.database"] {
+    for text in
+        ["gone-1", "action missing", "server x", "node nowhere", "gone.flow.json", "unclosed section", "bp.database"]
+    {
         assert!(warned(text), "{text}: {:?}", report.warnings);
     }
     assert_eq!(report.requires, [("actions/a.js".to_owned(), "lodash".to_owned())]);
@@ -692,7 +742,15 @@ fn broken_files_are_reported_and_skipped() {
 fn a_replay_shows_what_a_changed_bot_does() {
     let build = |text: &str| {
         Builder::new()
-            .flow("main", &[node("a", &[&say(text), "builtin/incrementNumberOfConversations {\"output\":\"n\"}"], Some(&[]), &[])])
+            .flow(
+                "main",
+                &[node(
+                    "a",
+                    &[&say(text), "builtin/incrementNumberOfConversations {\"output\":\"n\"}"],
+                    Some(&[]),
+                    &[],
+                )],
+            )
             .bot()
     };
     let host = MemoryHost::default();

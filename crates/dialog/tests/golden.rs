@@ -4,6 +4,8 @@
 //! `../shared/golden` beside the workspace. Where they are missing, the tests say so and pass.
 //! What belongs to HTTP (status, login, `include`) is tested with the server.
 
+#![allow(clippy::unwrap_used)] // Helpers of tests, too, fail by panicking.
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},

@@ -1,5 +1,7 @@
 //! What holds for every bot, every message and every template.
 
+#![allow(clippy::unwrap_used)] // Helpers of tests, too, fail by panicking.
+
 use proptest::prelude::*;
 
 use duologue_dialog::{
@@ -21,8 +23,18 @@ fn target() -> impl Strategy<Value = String> {
 
 fn condition() -> impl Strategy<Value = String> {
     prop::sample::select(vec![
-        "true", "true", "false", "event.preview === 'x'", "temp.n > 1", "temp.gone.deep", "unknown === 1", "lastNode=a",
-        "this is not js", "", "session.seen", "temp['n'] == '2'",
+        "true",
+        "true",
+        "false",
+        "event.preview === 'x'",
+        "temp.n > 1",
+        "temp.gone.deep",
+        "unknown === 1",
+        "lastNode=a",
+        "this is not js",
+        "",
+        "session.seen",
+        "temp['n'] == '2'",
     ])
     .prop_map(str::to_owned)
 }
@@ -226,23 +238,64 @@ proptest! {
 
 fn any_value() -> impl Strategy<Value = Value> {
     let name = prop::sample::select(vec![
-        "currentFlow", "currentNode", "queue", "instructions", "jumpPoints", "hasJumped", "type", "fn", "node", "data",
-        "answers", "nodes", "version", "startNode", "lastMessages", "nluContexts", "slots", "a", "0", "ttl", "previousFlow",
-        "enabled", "name", "id", "formData", "occurrences", "synonyms", "pattern", "next", "catchAll",
+        "currentFlow",
+        "currentNode",
+        "queue",
+        "instructions",
+        "jumpPoints",
+        "hasJumped",
+        "type",
+        "fn",
+        "node",
+        "data",
+        "answers",
+        "nodes",
+        "version",
+        "startNode",
+        "lastMessages",
+        "nluContexts",
+        "slots",
+        "a",
+        "0",
+        "ttl",
+        "previousFlow",
+        "enabled",
+        "name",
+        "id",
+        "formData",
+        "occurrences",
+        "synonyms",
+        "pattern",
+        "next",
+        "catchAll",
     ]);
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::Bool),
         (-3.0..1e3).prop_map(Value::Number),
-        prop::sample::select(vec!["main.flow.json", "a", "wait", "transition", "on-enter", "0.1", "list", "pattern", "(", "#"])
-            .prop_map(Value::from),
+        prop::sample::select(vec![
+            "main.flow.json",
+            "a",
+            "wait",
+            "transition",
+            "on-enter",
+            "0.1",
+            "list",
+            "pattern",
+            "(",
+            "#"
+        ])
+        .prop_map(Value::from),
         ".{0,6}".prop_map(Value::from),
     ];
     leaf.prop_recursive(4, 40, 6, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..5).prop_map(Value::Array),
-            prop::collection::vec((name.clone(), inner), 0..6)
-                .prop_map(|members| members.into_iter().map(|(k, v)| (k.into(), v)).collect::<Object>().into()),
+            prop::collection::vec((name.clone(), inner), 0..6).prop_map(|members| members
+                .into_iter()
+                .map(|(k, v)| (k.into(), v))
+                .collect::<Object>()
+                .into()),
         ]
     })
 }

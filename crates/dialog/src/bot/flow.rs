@@ -65,7 +65,8 @@ impl Flow {
             return Err("version must be a text that starts with \"0.\"".to_owned());
         }
         let nodes = file.get("nodes").as_array().ok_or("nodes must be a list")?;
-        let nodes: Vec<Node> = nodes.iter().enumerate().map(|(at, node)| parse_node(at, node)).collect::<Result<_, _>>()?;
+        let nodes: Vec<Node> =
+            nodes.iter().enumerate().map(|(at, node)| parse_node(at, node)).collect::<Result<_, _>>()?;
         let mut by_name = HashMap::with_capacity(nodes.len());
         for (at, node) in nodes.iter().enumerate() {
             by_name.entry(node.name.clone()).or_insert(at);

@@ -162,7 +162,7 @@ fn custom_types(files: &Files, settings: &Settings, report: &mut Report) -> Vec<
             continue;
         }
         let Some(source) = text_of(path, bytes, report) else { continue };
-        let id: Text = scan::exported_id(&source).unwrap_or(stem).into();
+        let id: Text = scan::exported_id(source).unwrap_or(stem).into();
         let supplied = settings.content_properties.iter().find(|(name, _)| *name == id);
         let script = Script { name: id.clone(), path: path.as_str().into(), source: source.into(), global: true };
         load::check_script(&script, report);

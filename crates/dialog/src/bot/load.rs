@@ -168,10 +168,7 @@ fn add_error_flow(config: &BotConfig, flows: &mut Vec<Flow>, elements: &mut Hash
         .with("name", "entry")
         .with("onEnter", vec!["say #!builtin_text-error"])
         .with("next", Value::Array(Vec::new()));
-    let file = Object::new()
-        .with("version", "0.0.1")
-        .with("startNode", "entry")
-        .with("nodes", vec![Value::from(node)]);
+    let file = Object::new().with("version", "0.0.1").with("startNode", "entry").with("nodes", vec![Value::from(node)]);
     flows.extend(Flow::parse("error.flow.json", &file.into(), false).ok());
 }
 
@@ -265,7 +262,8 @@ fn report_templates(path: &str, of: &str, value: &TemplateValue, report: &mut Re
         TemplateValue::Text(template) => {
             for tag in template.source().split("{{").skip(1).filter_map(|tag| tag.split("}}").next()) {
                 if tag.contains('[') || tag.trim_start_matches(['{', '&', '#', '^', ' ']).starts_with("state.") {
-                    report.warn(path, format!("{of}: {{{{{tag}}}}} gives nothing: write paths with dots, without state"));
+                    report
+                        .warn(path, format!("{of}: {{{{{tag}}}}} gives nothing: write paths with dots, without state"));
                 }
             }
         }
@@ -527,7 +525,9 @@ fn check_instruction(bot: &Bot, instruction: &Instruction) -> Result<(), String>
                 return Err(format!("{}: {error}", say.reference));
             }
             match &say.content {
-                Content::Element(id) if bot.element(id).is_none() => Err(format!("the content element {id} is missing")),
+                Content::Element(id) if bot.element(id).is_none() => {
+                    Err(format!("the content element {id} is missing"))
+                }
                 Content::Inline(kind) | Content::Node(kind) if bot.content_type(kind).is_none() => {
                     Err(format!("no content type is called {kind}"))
                 }

@@ -76,7 +76,11 @@ fn eval<'a>(expr: &'a Expr, variables: &Variables<'a>) -> Result<'a> {
             if left.truthy() { Ok(left) } else { eval(b, variables) }
         }
         Expr::Choose(condition, yes, no) => {
-            if eval(condition, variables)?.truthy() { eval(yes, variables) } else { eval(no, variables) }
+            if eval(condition, variables)?.truthy() {
+                eval(yes, variables)
+            } else {
+                eval(no, variables)
+            }
         }
     }
 }
@@ -119,7 +123,12 @@ fn member<'a>(object: Cow<'a, Value>, name: &str) -> Result<'a> {
 /// A member that an object doesn't have itself: undefined, unless every object inherits it.
 fn inherited<'a>(name: &str) -> Result<'a> {
     match name {
-        "constructor" | "toString" | "toLocaleString" | "valueOf" | "hasOwnProperty" | "isPrototypeOf"
+        "constructor"
+        | "toString"
+        | "toLocaleString"
+        | "valueOf"
+        | "hasOwnProperty"
+        | "isPrototypeOf"
         | "propertyIsEnumerable" => Err(Trouble::Ask),
         name if name.starts_with("__") => Err(Trouble::Ask),
         _ => Ok(Cow::Owned(Value::Undefined)),

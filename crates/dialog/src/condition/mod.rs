@@ -94,7 +94,8 @@ mod tests {
                 "list":["a",1],"uni":"ÀÉ","state":{}}"#,
         )
         .unwrap();
-        let temp = Value::parse(r#"{"a":0,"s":"","yes":"true","skill-choice-ret-x":"red","nil":null,"ok":true}"#).unwrap();
+        let temp =
+            Value::parse(r#"{"a":0,"s":"","yes":"true","skill-choice-ret-x":"red","nil":null,"ok":true}"#).unwrap();
         let session = Value::parse(r#"{"slots":{"city":{"value":"Oslo"}}}"#).unwrap();
         let empty = Value::object();
         match Condition::compile(text) {
@@ -174,7 +175,8 @@ mod tests {
             assert!(asked, "{text}: {:?}", verdict(text));
         }
         // Objects would have to be converted, members come from a prototype.
-        for text in ["event.payload == 'x'", "event.payload + ''", "temp.constructor", "'a'.foo", "event.list == 'a,1'"] {
+        for text in ["event.payload == 'x'", "event.payload + ''", "temp.constructor", "'a'.foo", "event.list == 'a,1'"]
+        {
             assert_eq!(verdict(text), Some(Verdict::Ask), "{text}");
         }
     }

@@ -1,7 +1,10 @@
 //! The parser of native conditions: a small, side-effect free part of JavaScript. Anything else, `None`.
 
 use super::regexp::Regexp;
-use crate::{js, value::{Text, Value}};
+use crate::{
+    js,
+    value::{Text, Value},
+};
 
 /// How deep expressions may nest; deeper ones are the script engine's.
 const MAX_DEPTH: usize = 48;
@@ -74,25 +77,154 @@ pub(super) enum Operator {
 
 /// Names that mean something to an engine, or can't be names: never an unknown variable.
 const ENGINE_NAMES: &[&str] = &[
-    "globalThis", "global", "window", "self", "Infinity", "NaN", "Object", "Array", "Function", "Symbol", "BigInt",
-    "Math", "JSON", "Date", "RegExp", "Error", "EvalError", "RangeError", "ReferenceError", "SyntaxError",
-    "TypeError", "URIError", "AggregateError", "InternalError", "Map", "Set", "WeakMap", "WeakSet", "WeakRef",
-    "FinalizationRegistry", "Promise", "Proxy", "Reflect", "Intl", "Atomics", "SharedArrayBuffer", "ArrayBuffer",
-    "DataView", "Int8Array", "Uint8Array", "Uint8ClampedArray", "Int16Array", "Uint16Array", "Int32Array",
-    "Uint32Array", "Float32Array", "Float64Array", "BigInt64Array", "BigUint64Array", "WebAssembly", "Iterator",
-    "Generator", "parseInt", "parseFloat", "isNaN", "isFinite", "eval", "escape", "unescape", "encodeURI",
-    "encodeURIComponent", "decodeURI", "decodeURIComponent", "console", "Buffer", "process", "require", "module",
-    "exports", "setTimeout", "setInterval", "setImmediate", "clearTimeout", "clearInterval", "clearImmediate",
-    "queueMicrotask", "structuredClone", "performance", "URL", "URLSearchParams", "TextEncoder", "TextDecoder",
-    "AbortController", "Event", "EventTarget", "fetch", "arguments", "undefined", "print", "std", "os", "bjson",
-    "navigator", "VMError", "Float16Array", "gc", "atob", "btoa",
+    "globalThis",
+    "global",
+    "window",
+    "self",
+    "Infinity",
+    "NaN",
+    "Object",
+    "Array",
+    "Function",
+    "Symbol",
+    "BigInt",
+    "Math",
+    "JSON",
+    "Date",
+    "RegExp",
+    "Error",
+    "EvalError",
+    "RangeError",
+    "ReferenceError",
+    "SyntaxError",
+    "TypeError",
+    "URIError",
+    "AggregateError",
+    "InternalError",
+    "Map",
+    "Set",
+    "WeakMap",
+    "WeakSet",
+    "WeakRef",
+    "FinalizationRegistry",
+    "Promise",
+    "Proxy",
+    "Reflect",
+    "Intl",
+    "Atomics",
+    "SharedArrayBuffer",
+    "ArrayBuffer",
+    "DataView",
+    "Int8Array",
+    "Uint8Array",
+    "Uint8ClampedArray",
+    "Int16Array",
+    "Uint16Array",
+    "Int32Array",
+    "Uint32Array",
+    "Float32Array",
+    "Float64Array",
+    "BigInt64Array",
+    "BigUint64Array",
+    "WebAssembly",
+    "Iterator",
+    "Generator",
+    "parseInt",
+    "parseFloat",
+    "isNaN",
+    "isFinite",
+    "eval",
+    "escape",
+    "unescape",
+    "encodeURI",
+    "encodeURIComponent",
+    "decodeURI",
+    "decodeURIComponent",
+    "console",
+    "Buffer",
+    "process",
+    "require",
+    "module",
+    "exports",
+    "setTimeout",
+    "setInterval",
+    "setImmediate",
+    "clearTimeout",
+    "clearInterval",
+    "clearImmediate",
+    "queueMicrotask",
+    "structuredClone",
+    "performance",
+    "URL",
+    "URLSearchParams",
+    "TextEncoder",
+    "TextDecoder",
+    "AbortController",
+    "Event",
+    "EventTarget",
+    "fetch",
+    "arguments",
+    "undefined",
+    "print",
+    "std",
+    "os",
+    "bjson",
+    "navigator",
+    "VMError",
+    "Float16Array",
+    "gc",
+    "atob",
+    "btoa",
 ];
 
 const RESERVED: &[&str] = &[
-    "await", "async", "break", "case", "catch", "class", "const", "continue", "debugger", "default", "delete", "do",
-    "else", "enum", "export", "extends", "finally", "for", "function", "if", "implements", "import", "in",
-    "instanceof", "interface", "let", "new", "of", "package", "private", "protected", "public", "return", "static",
-    "super", "switch", "this", "throw", "try", "typeof", "var", "void", "while", "with", "yield", "get", "set",
+    "await",
+    "async",
+    "break",
+    "case",
+    "catch",
+    "class",
+    "const",
+    "continue",
+    "debugger",
+    "default",
+    "delete",
+    "do",
+    "else",
+    "enum",
+    "export",
+    "extends",
+    "finally",
+    "for",
+    "function",
+    "if",
+    "implements",
+    "import",
+    "in",
+    "instanceof",
+    "interface",
+    "let",
+    "new",
+    "of",
+    "package",
+    "private",
+    "protected",
+    "public",
+    "return",
+    "static",
+    "super",
+    "switch",
+    "this",
+    "throw",
+    "try",
+    "typeof",
+    "var",
+    "void",
+    "while",
+    "with",
+    "yield",
+    "get",
+    "set",
 ];
 
 /// Parses a whole expression; `None` if it isn't in the native part of the language.
@@ -166,11 +298,7 @@ impl Parser<'_> {
         Some(left)
     }
 
-    fn binary(
-        &mut self,
-        operators: &[(&str, Operator)],
-        operand: fn(&mut Self) -> Option<Expr>,
-    ) -> Option<Expr> {
+    fn binary(&mut self, operators: &[(&str, Operator)], operand: fn(&mut Self) -> Option<Expr>) -> Option<Expr> {
         let mut left = operand(self)?;
         'more: loop {
             self.space();
@@ -281,11 +409,7 @@ impl Parser<'_> {
             if self.eat(".") {
                 let name = self.name()?.to_owned();
                 self.space();
-                expr = if self.rest().starts_with('(') {
-                    self.method(expr, &name)?
-                } else {
-                    member(expr, &name)?
-                };
+                expr = if self.rest().starts_with('(') { self.method(expr, &name)? } else { member(expr, &name)? };
             } else if self.eat("[") {
                 let index = self.ternary()?;
                 if !self.eat("]") {

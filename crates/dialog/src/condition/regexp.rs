@@ -262,14 +262,20 @@ mod tests {
             ("\\$\\d+\\.\\d\\d", "g", "costs $5.00", true),
             ("(?:ab)+?c", "", "xababc", true),
         ] {
-            assert_eq!(Regexp::compile(source, flags).unwrap().test(subject), Some(expected), "{source} on {subject:?}");
+            assert_eq!(
+                Regexp::compile(source, flags).unwrap().test(subject),
+                Some(expected),
+                "{source} on {subject:?}"
+            );
         }
         assert_eq!(Regexp::compile("k", "i").unwrap().test("\u{212a}"), None);
     }
 
     #[test]
     fn the_rest_is_refused() {
-        for source in ["(?=a)", "(a)\\1", "\\u0041", "a{,3}", "(a*)*", "[\\D]", "é", "a**", "(", "(?<n>a)", "\\cA", "^*"] {
+        for source in
+            ["(?=a)", "(a)\\1", "\\u0041", "a{,3}", "(a*)*", "[\\D]", "é", "a**", "(", "(?<n>a)", "\\cA", "^*"]
+        {
             assert!(Regexp::compile(source, "").is_none(), "{source}");
         }
         assert!(Regexp::compile("a", "u").is_none());

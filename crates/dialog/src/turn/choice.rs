@@ -54,7 +54,8 @@ impl<H: Host> Run<'_, H> {
             .or_else(|| {
                 let intent = self.event.at(&["nlu", "intent", "name"]).as_str()?;
                 let matches = |word: &str| {
-                    let prefix = word.get(.."intent:".len()).is_some_and(|prefix| prefix.eq_ignore_ascii_case("intent:"));
+                    let prefix =
+                        word.get(.."intent:".len()).is_some_and(|prefix| prefix.eq_ignore_ascii_case("intent:"));
                     prefix && &word["intent:".len()..] == intent
                 };
                 if self.bot.choice_matches_intents() { first(&matches) } else { None }

@@ -58,9 +58,7 @@ impl<H: Host> Run<'_, H> {
         self.event.make_object().set("suggestions", Value::Array(suggestions));
         let session = self.session_id();
         self.hooks_with(Hook::BeforeSuggestionsElection, |event| {
-            Object::new()
-                .with("sessionId", session.as_str())
-                .with("suggestions", event.get("suggestions").clone())
+            Object::new().with("sessionId", session.as_str()).with("suggestions", event.get("suggestions").clone())
         })
         .await;
     }

@@ -61,7 +61,9 @@ impl Queued {
             _ => "".into(),
         };
         Some(match value.str("type")? {
-            "on-enter" => Queued::Enter(text("fn"), Some(value.get("args").clone()).filter(|args| !args.is_undefined())),
+            "on-enter" => {
+                Queued::Enter(text("fn"), Some(value.get("args").clone()).filter(|args| !args.is_undefined()))
+            }
             "on-receive" => Queued::Receive(text("fn")),
             "wait" => Queued::Wait,
             "transition" => Queued::Transition(text("fn"), text("node")),
@@ -160,7 +162,7 @@ impl<'t, H: Host> Run<'t, H> {
         }
         let saved = if jumped { None } else { self.saved_queue() };
         let resumed = saved.is_some();
-        self.step(Step::Node { flow: flow.name.to_string(), node: node.name.to_string(), resumed });
+        self.step(Step::Node { flow: flow.name.clone(), node: node.name.clone(), resumed });
         let queue = saved.unwrap_or_else(|| build_queue(flow, node, jumped));
         self.run_queue(&queue, resumed).await
     }
@@ -274,12 +276,14 @@ impl<'t, H: Host> Run<'t, H> {
 
     // ---- conditions
 
-    async fn holds(&mut self, text: &Text, target: &str, left: Option<&[Queued]>) -> Result<bool, Failure> {
+    async fn holds(&mut self, text: &Text, target: &Text, left: Option<&[Queued]>) -> Result<bool, Failure> {
         let bot = self.bot;
         let condition = bot.condition(text).map_or_else(|| Cow::Owned(Condition::compile(text)), Cow::Borrowed);
         let verdict = match &*condition {
             Condition::Constant(value) => Verdict::Is(*value),
-            Condition::LastNode(name) => Verdict::Is(name.as_deref().is_some_and(|name| self.last_node() == Some(name))),
+            Condition::LastNode(name) => {
+                Verdict::Is(name.as_deref().is_some_and(|name| self.last_node() == Some(name)))
+            }
             Condition::Native(expression) => {
                 let state = self.event.get("state");
                 expression.evaluate(Variables {
@@ -299,7 +303,7 @@ impl<'t, H: Host> Run<'t, H> {
             }
             Verdict::Ask => self.ask(text, left).await?,
         };
-        self.step(Step::Condition { text: text.to_string(), target: target.to_owned(), value });
+        self.step(Step::Condition { text: text.clone(), target: target.clone(), value });
         Ok(value)
     }
 

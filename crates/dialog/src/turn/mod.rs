@@ -5,13 +5,17 @@
 //! bot and memory; what they need of the world they ask of the [`Host`], one call at a time. Nothing is
 //! written in a turn: the [`Outcome`] says what to store, and the caller stores it in one transaction.
 //!
-//! Deliberate differences to the original, each for a reason given in `docs/compatibility.md`:
+//! Deliberate differences to the original, none of which a client could rely on:
 //! * Engine errors (§ 7b) go to the error flow like action errors. Where they can't, the conversation is reset.
 //! * `#` without a jump point ends the conversation instead of blocking it.
 //! * A position that doesn't exist in the bot any more, in a bot without an error flow, is given up.
 //! * Values that a template inserts aren't rendered again ([`crate::template`]).
 //! * A predicted QnA entry that is missing, and a redirect that leads nowhere, are ignored; the original's
 //!   request timed out.
+//! * Call API succeeds below status 400 (the published contract), not only for 200 to 299, and its headers see
+//!   the bot's memory like its body.
+//! * The choice skill takes numbers for answers ([`crate::Settings::number_answers`]).
+//! * `builtin/resetGlobalVariable` deletes keys of its own bot only.
 //! * Steps of a turn are bounded; a bot that goes round in ways which the loop guard doesn't see is cut.
 
 mod api;
@@ -33,10 +37,13 @@ use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
-    bot::Bot,
-    host::{Host, HttpFailure, HttpRequest, HttpResponse, KvsScope, Mail, ScriptCall, ScriptError, ScriptOutcome},
+    bot::{Bot, Hook},
+    host::{
+        Host, HttpFailure, HttpRequest, HttpResponse, KvsScope, Mail, ScriptCall, ScriptError, ScriptKind,
+        ScriptOutcome,
+    },
     memory::{self, Memory},
-    trace::{Effect, FailureKind, Input, Step, Trace},
+    trace::{Effect, FailureKind, Input, Ran, Step, Trace},
     value::{Object, Text, Value},
 };
 
@@ -188,7 +195,7 @@ impl Turn {
         let mut run = Run::new(bot, host, memory, &incoming.target);
         run.event = run.incoming_event(&incoming);
         let saved = run.pipeline().await;
-        run.finish(saved, Input::Message(incoming), 0)
+        run.finish(saved, Input::Message(Box::new(incoming)), 0)
     }
 
     /// Times out a waiting conversation of a user. Replies belong before those of the user's next request
@@ -204,7 +211,7 @@ impl Turn {
     /// Does a recorded turn again, with any bot: the same input on the same memory.
     pub async fn again<H: Host>(bot: &Bot, host: &H, trace: &Trace) -> Outcome {
         match &trace.input {
-            Input::Message(incoming) => Turn::message(bot, host, trace.before.clone(), incoming.clone()).await,
+            Input::Message(incoming) => Turn::message(bot, host, trace.before.clone(), (**incoming).clone()).await,
             Input::Timeout(target) => Turn::timeout(bot, host, trace.before.clone(), target).await,
         }
     }
@@ -527,11 +534,7 @@ impl<'t, H: Host> Run<'t, H> {
 
     /// Runs a script that has `bp`, takes over the event it leaves, and then does what it asked for: jumps
     /// and messages.
-    pub(crate) async fn script(
-        &mut self,
-        call: Script<'_>,
-        variables: &Object,
-    ) -> Result<ScriptOutcome, ScriptError> {
+    pub(crate) async fn script(&mut self, call: Script<'_>, variables: &Object) -> Result<ScriptOutcome, ScriptError> {
         // The place of this effect, before those of its calls.
         let place = self.effects.len();
         self.effects.push(Effect::Random { value: 0.0 });
@@ -550,23 +553,38 @@ impl<'t, H: Host> Run<'t, H> {
         let mut bridge = sdk::Bridge { run: self, event: &event, calls: Vec::new() };
         let result = host.script(full, &mut bridge).await;
         let calls = bridge.calls;
-        let name = call.name.to_owned();
-        self.effects[place] = Effect::Script { kind: call.kind, name, calls, result: result.clone() };
-        self.event = match &result {
-            Ok(ScriptOutcome { event: Some(changed), .. }) if changed.as_object().is_some() => changed.clone(),
-            _ => event,
+        self.effects[place] = Effect::Script {
+            kind: call.kind,
+            name: call.name.to_owned(),
+            calls,
+            result: result.as_ref().map(|outcome| Ran::of(outcome, &event)).map_err(Clone::clone),
         };
+        self.event = event;
+        let outcome = result.map(|mut outcome| {
+            if let Some(changed) = outcome.event.take().filter(|changed| changed.as_object().is_some()) {
+                self.event = changed;
+            }
+            outcome
+        });
+        // An outgoing event has no state to jump in.
+        if call.kind != ScriptKind::Hook(Hook::BeforeOutgoingMiddleware) {
+            self.do_jump();
+        }
+        outcome
+    }
+
+    /// Jumps where a script asked to.
+    pub(crate) fn do_jump(&mut self) {
         if let Some((flow, node)) = self.jumped.take() {
             self.jump_from_code(&flow, &node);
         }
-        result
     }
 }
 
 /// A script and how it is run.
 #[derive(Clone, Copy)]
 pub(crate) struct Script<'a> {
-    pub(crate) kind: crate::host::ScriptKind,
+    pub(crate) kind: ScriptKind,
     pub(crate) name: &'a str,
     pub(crate) path: &'a str,
     pub(crate) global: bool,
@@ -574,7 +592,7 @@ pub(crate) struct Script<'a> {
 }
 
 impl<'a> Script<'a> {
-    pub(crate) fn of(kind: crate::host::ScriptKind, script: &'a crate::bot::Script) -> Script<'a> {
+    pub(crate) fn of(kind: ScriptKind, script: &'a crate::bot::Script) -> Script<'a> {
         Script { kind, name: &script.name, path: &script.path, global: script.global, source: &script.source }
     }
 }

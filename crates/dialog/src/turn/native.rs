@@ -3,8 +3,9 @@
 
 use super::{Failure, Run, Script, iso_date};
 use crate::{
-    actions, duration,
+    actions,
     bot::instruction::{Action, Content},
+    duration,
     host::{Host, KvsScope, Mail, ScriptKind},
     js,
     template::Scope,
@@ -291,9 +292,9 @@ fn without_labels(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some(at) = rest.find(": ") {
-        let word = rest[..at].rfind(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).map_or(0, |before| {
-            before + rest[before..].chars().next().map_or(0, char::len_utf8)
-        });
+        let word = rest[..at]
+            .rfind(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+            .map_or(0, |before| before + rest[before..].chars().next().map_or(0, char::len_utf8));
         let kept = if word < at { &rest[..word] } else { &rest[..at + 2] };
         out.push_str(kept);
         rest = &rest[at + 2..];

@@ -59,7 +59,9 @@ impl<H: Host> Run<'_, H> {
             let error = result.err().map(|error| error.to_string());
             self.step(Step::Hook { hook: Hook::BeforeOutgoingMiddleware, name: hook.name.to_string(), millis, error });
         }
-        std::mem::replace(&mut self.event, incoming)
+        let outgoing = std::mem::replace(&mut self.event, incoming);
+        self.do_jump();
+        outgoing
     }
 }
 

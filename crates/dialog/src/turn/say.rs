@@ -10,7 +10,7 @@ use crate::{
     },
     host::{Host, NoSdk, ScriptCall, ScriptKind},
     template::{Scope, TemplateValue},
-    trace::{Effect, Step},
+    trace::{Effect, Ran, Step},
     value::{Object, Value},
 };
 
@@ -55,6 +55,7 @@ impl<H: Host> Run<'_, H> {
         for payload in payloads {
             self.send(payload).await;
         }
+        self.send_queued().await;
         Ok(())
     }
 
@@ -65,9 +66,8 @@ impl<H: Host> Run<'_, H> {
         let named = named_scope(event, flow);
         let state = event.get("state");
         let language = state.get("user").str("language");
-        let content_type = |id: &str| {
-            bot.content_type(id).ok_or_else(|| Failure::engine(format!("there is no content type {id}")))
-        };
+        let content_type =
+            |id: &str| bot.content_type(id).ok_or_else(|| Failure::engine(format!("there is no content type {id}")));
         let own = args.clone();
         if flow {
             args.set("workflow", Object::new());
@@ -194,7 +194,7 @@ impl<H: Host> Run<'_, H> {
             kind: script.kind,
             name: script.name.to_owned(),
             calls: Vec::new(),
-            result: result.clone(),
+            result: result.as_ref().map(|outcome| Ran::of(outcome, event)).map_err(Clone::clone),
         });
         match result.map_err(|error| Failure::engine(format!("content type {}: {error}", script.name)))?.value {
             Value::Array(payloads) => Ok(payloads),
@@ -205,7 +205,7 @@ impl<H: Host> Run<'_, H> {
 }
 
 /// The memories that templates see: all of them in a flow, not the bot's in QnA and scripts' requests.
-pub(super) fn named_scope<'a>(event: &'a Value, flow: bool) -> Vec<(&'static str, &'a Value)> {
+pub(super) fn named_scope(event: &Value, flow: bool) -> Vec<(&'static str, &Value)> {
     let state = event.get("state");
     let mut named = vec![
         ("event", event),

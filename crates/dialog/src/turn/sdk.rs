@@ -1,6 +1,9 @@
 //! `bp` as scripts see it: the engine's side (`actions-skills.md` § 3).
 
-use super::{Run, UserWrite, say::{Rendering, named_scope}};
+use super::{
+    Run, UserWrite,
+    say::{Rendering, named_scope},
+};
 use crate::{
     bot::instruction::Content,
     duration,
@@ -132,15 +135,12 @@ impl<H: Host> Bridge<'_, '_, H> {
             Some(language) => {
                 let suffix = format!("${language}");
                 let members = element.form.as_object().map(Object::iter).into_iter().flatten();
-                let members = members.filter_map(|(key, value)| Some((key.strip_suffix(&suffix)?.into(), value.clone())));
+                let members =
+                    members.filter_map(|(key, value)| Some((key.strip_suffix(&suffix)?.into(), value.clone())));
                 members.collect::<Object>().into()
             }
         };
-        Object::new()
-            .with("id", &element.id)
-            .with("contentType", &element.content_type)
-            .with("formData", form)
-            .into()
+        Object::new().with("id", &element.id).with("contentType", &element.content_type).with("formData", form).into()
     }
 
     fn render_template(&self, args: &[Value]) -> Result<Value, String> {
@@ -250,7 +250,8 @@ impl<H: Host> Bridge<'_, '_, H> {
                 Ok(Value::Undefined)
             }
             "setStorageWithExpiry" => {
-                let boxed = self.run.boxed(arg(args, 1).clone(), Some(arg(args, 2))).map_err(|failure| failure.message)?;
+                let boxed =
+                    self.run.boxed(arg(args, 1).clone(), Some(arg(args, 2))).map_err(|failure| failure.message)?;
                 self.run.kvs_set(scope, &key, boxed, None);
                 Ok(Value::Undefined)
             }

@@ -42,7 +42,7 @@ impl<'t, H: Host> Run<'t, H> {
         }
         self.hide_skills_in_trace();
         let waiting = self.state("context").get("queue").get("instructions").as_array();
-        if !waiting.is_some_and(|instructions| !instructions.is_empty()) {
+        if waiting.is_none_or(<[Value]>::is_empty) {
             self.clear_conversation();
         }
     }
