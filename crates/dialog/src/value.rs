@@ -7,12 +7,16 @@
 //!
 //! Texts are shared (`Arc<str>`), so a value that comes out of a bot's files is never copied.
 
-use std::{fmt, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet},
+    fmt,
+    sync::Arc,
+};
 
-use indexmap::IndexMap;
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
-    de::{MapAccess, SeqAccess, Visitor},
+    de::{DeserializeSeed, MapAccess, SeqAccess, Visitor},
     ser::{SerializeMap, SerializeSeq},
 };
 
@@ -43,8 +47,16 @@ pub enum Value {
 
 /// The members of an object, in JavaScript's order: names that are array indexes first, ascending, then
 /// the others as they came.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Object(IndexMap<Text, Value>);
+///
+/// A list that is searched from its start while it is short, as nearly all are; longer ones have an index.
+#[derive(Clone, Debug, Default)]
+pub struct Object {
+    members: Vec<(Text, Value)>,
+    index: Option<Box<HashMap<Text, usize>>>,
+}
+
+/// Objects with more members than this have an index.
+const SHORT: usize = 16;
 
 impl Object {
     /// An object without members.
@@ -52,96 +64,143 @@ impl Object {
         Object::default()
     }
 
+    fn place(&self, name: &str) -> Option<usize> {
+        match &self.index {
+            Some(index) => index.get(name).copied(),
+            None => self.members.iter().position(|(key, _)| &**key == name),
+        }
+    }
+
+    fn rebuild_index(&mut self) {
+        self.index = (self.members.len() > SHORT)
+            .then(|| Box::new(self.members.iter().enumerate().map(|(at, (key, _))| (key.clone(), at)).collect()));
+    }
+
+    /// Adds a member or replaces one, without regard to array indexes. [`Object::sort_indexes`] must follow.
+    fn put(&mut self, name: Text, value: Value) {
+        if let Some(at) = self.place(&name) {
+            self.members[at].1 = value;
+            return;
+        }
+        if let Some(index) = &mut self.index {
+            index.insert(name.clone(), self.members.len());
+        }
+        self.members.push((name, value));
+        if self.index.is_none() && self.members.len() > SHORT {
+            self.rebuild_index();
+        }
+    }
+
+    /// Brings array indexes to the front, ascending.
+    fn sort_indexes(&mut self) {
+        if self.members.iter().any(|(key, _)| array_index(key).is_some()) {
+            // Stable, so other names keep their order behind the indexes.
+            self.members.sort_by_key(|(key, _)| array_index(key).map_or(u64::MAX, u64::from));
+            self.rebuild_index();
+        }
+    }
+
     /// The member called `name`; `None` also if it is there and undefined.
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0.get(name).filter(|value| !value.is_undefined())
+        self.place(name).map(|at| &self.members[at].1).filter(|value| !value.is_undefined())
     }
 
     /// The member called `name`, to be changed.
     pub fn get_mut(&mut self, name: &str) -> Option<&mut Value> {
-        self.0.get_mut(name)
+        self.place(name).map(|at| &mut self.members[at].1)
     }
 
     /// Whether there is a member of this name, be it undefined (`name in object`).
     pub fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.place(name).is_some()
     }
 
     /// Sets a member. One that exists keeps its place.
-    pub fn set(&mut self, name: impl Into<Text>, value: impl Into<Value>) {
-        let name = name.into();
+    pub fn set(&mut self, name: impl Into<Text> + AsRef<str>, value: impl Into<Value>) {
         let value = value.into();
-        if let Some(old) = self.0.get_mut(&*name) {
-            *old = value;
-            return;
-        }
-        match array_index(&name) {
-            Some(index) => {
-                let place = self.0.keys().take_while(|key| array_index(key).is_some_and(|k| k < index)).count();
-                self.0.shift_insert(place, name, value);
-            }
+        match self.place(name.as_ref()) {
+            Some(at) => self.members[at].1 = value,
             None => {
-                self.0.insert(name, value);
+                let name = name.into();
+                let number = array_index(&name).is_some();
+                self.put(name, value);
+                if number {
+                    self.sort_indexes();
+                }
             }
         }
     }
 
     /// The same, for building: `Object::new().with("a", 1.0)`.
     #[must_use]
-    pub fn with(mut self, name: impl Into<Text>, value: impl Into<Value>) -> Self {
+    pub fn with(mut self, name: impl Into<Text> + AsRef<str>, value: impl Into<Value>) -> Self {
         self.set(name, value);
         self
     }
 
     /// Removes a member; the others keep their order.
     pub fn remove(&mut self, name: &str) -> Option<Value> {
-        self.0.shift_remove(name)
+        let at = self.place(name)?;
+        let (_, value) = self.members.remove(at);
+        if self.index.is_some() {
+            self.rebuild_index();
+        }
+        Some(value)
     }
 
     /// The member as an object; made one if it is anything else.
     pub fn object_mut(&mut self, name: &str) -> &mut Object {
-        if !matches!(self.0.get(name), Some(Value::Object(_))) {
-            self.set(name, Object::new());
-        }
-        match self.0.get_mut(name) {
-            Some(Value::Object(object)) => object,
-            // The member was made an object above.
-            _ => unreachable!(),
-        }
+        let at = match self.place(name) {
+            Some(at) => at,
+            None => {
+                self.set(name, Value::Undefined);
+                // An array index lies somewhere else than at the end.
+                self.place(name).unwrap_or(self.members.len() - 1)
+            }
+        };
+        self.members[at].1.make_object()
     }
 
     /// Members in order, undefined ones included.
     pub fn iter(&self) -> impl Iterator<Item = (&Text, &Value)> {
-        self.0.iter()
+        self.members.iter().map(|(name, value)| (name, value))
     }
 
     /// Members in order, to be changed.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&Text, &mut Value)> {
-        self.0.iter_mut()
+        self.members.iter_mut().map(|(name, value)| (&*name, value))
     }
 
     /// How many members there are, undefined ones included.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.members.len()
     }
 
     /// Whether there is no member that would be written.
     pub fn is_empty(&self) -> bool {
-        self.0.values().all(Value::is_undefined)
+        self.members.iter().all(|(_, value)| value.is_undefined())
     }
 
     /// Keeps the members for which `keep` holds.
     pub fn retain(&mut self, mut keep: impl FnMut(&str, &Value) -> bool) {
-        self.0.retain(|name, value| keep(name, value));
+        self.members.retain(|(name, value)| keep(name, value));
+        self.rebuild_index();
+    }
+}
+
+impl PartialEq for Object {
+    /// Members in the same order, undefined ones included.
+    fn eq(&self, other: &Self) -> bool {
+        self.members == other.members
     }
 }
 
 impl IntoIterator for Object {
     type Item = (Text, Value);
-    type IntoIter = indexmap::map::IntoIter<Text, Value>;
+    type IntoIter = std::vec::IntoIter<(Text, Value)>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.members.into_iter()
     }
 }
 
@@ -149,8 +208,9 @@ impl FromIterator<(Text, Value)> for Object {
     fn from_iter<I: IntoIterator<Item = (Text, Value)>>(members: I) -> Self {
         let mut object = Object::new();
         for (name, value) in members {
-            object.set(name, value);
+            object.put(name, value);
         }
+        object.sort_indexes();
         object
     }
 }
@@ -241,7 +301,7 @@ impl Value {
     /// The member `name` of an object, else `undefined`. Never fails.
     pub fn get(&self, name: &str) -> &Value {
         match self {
-            Value::Object(object) => object.0.get(name).unwrap_or(&NOTHING),
+            Value::Object(object) => object.get(name).unwrap_or(&NOTHING),
             _ => &NOTHING,
         }
     }
@@ -386,7 +446,7 @@ fn serialize_number<S: Serializer>(number: f64, serializer: S) -> Result<S::Ok, 
 
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ValueVisitor)
+        Seed(None).deserialize(deserializer)
     }
 }
 
@@ -399,9 +459,81 @@ impl<'de> Deserialize<'de> for Object {
     }
 }
 
-struct ValueVisitor;
+/// Texts that several values share.
+#[derive(Debug, Default)]
+pub struct Pool(RefCell<HashSet<Text>>);
 
-impl<'de> Visitor<'de> for ValueVisitor {
+/// Longer texts are seldom the same.
+const POOLED: usize = 64;
+
+impl Pool {
+    /// Parses a JSON text whose names and short texts come from this pool.
+    ///
+    /// # Errors
+    /// What the parser says, with line and column.
+    pub fn parse(&self, text: &str) -> Result<Value, serde_json::Error> {
+        let mut parser = serde_json::Deserializer::from_str(text);
+        let value = Seed(Some(self)).deserialize(&mut parser)?;
+        parser.end()?;
+        Ok(value)
+    }
+
+    fn text(&self, text: &str) -> Text {
+        if text.len() > POOLED {
+            return text.into();
+        }
+        let mut pool = self.0.borrow_mut();
+        if let Some(known) = pool.get(text) {
+            return known.clone();
+        }
+        let new: Text = text.into();
+        pool.insert(new.clone());
+        new
+    }
+}
+
+/// Reads a value, with a pool of texts or without.
+#[derive(Clone, Copy)]
+struct Seed<'p>(Option<&'p Pool>);
+
+impl Seed<'_> {
+    fn text(self, text: &str) -> Text {
+        self.0.map_or_else(|| text.into(), |pool| pool.text(text))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Seed<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+/// Reads the name of a member.
+struct Name<'p>(Seed<'p>);
+
+impl<'de> DeserializeSeed<'de> for Name<'_> {
+    type Value = Text;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Text, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name<'_> {
+    type Value = Text;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Text, E> {
+        Ok(self.0.text(name))
+    }
+}
+
+impl<'de> Visitor<'de> for Seed<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -425,7 +557,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::String(value.into()))
+        Ok(Value::String(self.text(value)))
     }
 
     fn visit_unit<E>(self) -> Result<Value, E> {
@@ -437,12 +569,12 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        Value::deserialize(deserializer)
+        self.deserialize(deserializer)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
-        while let Some(item) = seq.next_element()? {
+        while let Some(item) = seq.next_element_seed(self)? {
             items.push(item);
         }
         Ok(Value::Array(items))
@@ -450,9 +582,10 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut object = Object::new();
-        while let Some((name, value)) = map.next_entry::<String, Value>()? {
-            object.set(name, value);
+        while let Some(name) = map.next_key_seed(Name(self))? {
+            object.put(name, map.next_value_seed(self)?);
         }
+        object.sort_indexes();
         Ok(Value::Object(object))
     }
 }
@@ -465,6 +598,28 @@ mod tests {
     fn members_keep_their_order_and_indexes_come_first() {
         let value = Value::parse(r#"{"b":1,"10":2,"a":3,"2":4,"01":5}"#).unwrap();
         assert_eq!(value.to_json(), r#"{"2":4,"10":2,"b":1,"a":3,"01":5}"#);
+    }
+
+    #[test]
+    fn many_members_are_found() {
+        let mut object: Object = (0..100).map(|at| (format!("k{at}").into(), Value::from(at))).collect();
+        object.set("7", true);
+        assert_eq!(object.remove("k50"), Some(50.into()));
+        object.set("k3", "three");
+        assert_eq!((object.len(), object.get("k50"), object.get("k99")), (100, None, Some(&99.into())));
+        assert_eq!(object.iter().next().map(|(name, _)| &**name), Some("7"));
+        object.retain(|name, _| name == "k3");
+        assert_eq!(Value::from(object).to_json(), r#"{"k3":"three"}"#);
+    }
+
+    #[test]
+    fn a_pool_shares_texts() {
+        let pool = Pool::default();
+        let a = pool.parse(r#"{"name":"x"}"#).unwrap();
+        let b = pool.parse(r#"["x", "name"]"#).unwrap();
+        let (Value::String(a), Value::String(b)) = (a.get("name"), &b.as_array().unwrap()[0]) else { panic!() };
+        assert!(Arc::ptr_eq(a, b));
+        assert!(pool.parse("{} x").is_err());
     }
 
     #[test]

@@ -95,20 +95,26 @@ pub struct Element {
     pub id: Text,
     /// The content type's id: the name of its file.
     pub content_type: Text,
-    /// The stored data, as written.
-    pub form: Value,
-    /// The same, every text a parsed template.
+    /// The stored data, every text a parsed template.
     pub templates: TemplateValue,
+}
+
+impl Element {
+    /// The stored data, as written.
+    pub fn form(&self) -> Value {
+        self.templates.raw()
+    }
 }
 
 impl ContentType {
     /// The properties of an element of this type, in order.
-    pub fn properties(&self, form: &Value) -> Vec<Text> {
+    pub fn properties(&self, form: &TemplateValue) -> Vec<Text> {
         match &self.renderer {
             Renderer::Builtin { properties, .. } => properties.iter().map(|&name| name.into()).collect(),
             Renderer::Script { properties: Some(properties), .. } => properties.clone(),
             Renderer::Script { properties: None, .. } => {
                 let mut names: Vec<Text> = Vec::new();
+                let form = form.raw();
                 for (key, _) in form.as_object().map(Object::iter).into_iter().flatten() {
                     let name: Text = key.split_once('$').map_or(&**key, |(name, _)| name).into();
                     if !names.contains(&name) {

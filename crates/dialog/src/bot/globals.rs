@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::{
     Files, Hook, Script,
     content::{self, ContentType, Renderer},
-    load::{self, text_of},
+    load::{self, Source, text_of},
     report::Report,
 };
 use crate::{
@@ -114,12 +114,13 @@ impl Globals {
     /// `adjust` may change the settings that the configuration gives.
     pub fn load(files: &Files, adjust: impl FnOnce(&mut Settings)) -> (Arc<Globals>, Report) {
         let mut report = Report::default();
-        let config = load::json(files, "botpress.config.json", &mut report).unwrap_or_default();
+        let source = &Source::new(files);
+        let config = load::json(source, "botpress.config.json", &mut report).unwrap_or_default();
         let mut settings = Settings::from_config(&config);
         adjust(&mut settings);
-        let basic_skills = load::json(files, "config/basic-skills.json", &mut report).unwrap_or_default();
-        let actions = load::actions(files, true, &mut report);
-        let hooks = load::hooks(files, true, &mut report);
+        let basic_skills = load::json(source, "config/basic-skills.json", &mut report).unwrap_or_default();
+        let actions = load::actions(source, true, &mut report);
+        let hooks = load::hooks(source, true, &mut report);
         let mut content_types: HashMap<Text, ContentType> =
             content::builtin().map(|content_type| (content_type.id.clone(), content_type)).collect();
         for content_type in custom_types(files, &settings, &mut report) {

@@ -21,38 +21,39 @@ use crate::{
     nlu::Entity,
     scan,
     template::TemplateValue,
-    value::{Object, Text, Value},
+    value::{Object, Pool, Text, Value},
 };
 
 pub(super) fn load(id: &str, files: &Files, globals: &Arc<Globals>) -> (Bot, Report) {
     let mut report = Report::default();
-    let config_file = json(files, "bot.config.json", &mut report).unwrap_or_default();
+    let source = &Source::new(files);
+    let config_file = json(source, "bot.config.json", &mut report).unwrap_or_default();
     if !files.contains_key("bot.config.json") {
         report.warn("bot.config.json", "the file is missing: defaults apply");
     }
     let age = Age::of(&config_file);
     let config = config(config_file, globals);
-    let mut flows = flows(files, &config, &mut report);
-    let mut elements = elements(files, globals, age, &mut report);
+    let mut flows = flows(source, &config, &mut report);
+    let mut elements = elements(source, globals, age, &mut report);
     if age.before([12, 1, 3]) {
         add_error_flow(&config, &mut flows, &mut elements);
     }
     let mut skills = globals.basic_skills.clone();
-    if let Some(Value::Object(own)) = json(files, "config/basic-skills.json", &mut report) {
+    if let Some(Value::Object(own)) = json(source, "config/basic-skills.json", &mut report) {
         for (name, value) in own {
             skills.make_object().set(name, value);
         }
     }
     let on = |name: &str| *skills.get(name) != Value::Bool(false);
-    let own_hooks = hooks(files, false, &mut report);
+    let own_hooks = hooks(source, false, &mut report);
     let bot = Bot {
         id: id.into(),
         flow_names: flows.iter().enumerate().map(|(at, flow)| (flow.name.to_lowercase(), at)).collect(),
         elements,
-        qnas: qnas(files, &mut report),
-        intents: intents(files, &mut report),
-        entities: entities(files, &mut report),
-        actions: actions(files, false, &mut report),
+        qnas: qnas(source, &mut report),
+        intents: intents(source, &mut report),
+        entities: entities(source, &mut report),
+        actions: actions(source, false, &mut report),
         hooks: merge_hooks(globals, own_hooks),
         conditions: conditions(&flows),
         instructions: instructions(&flows),
@@ -64,6 +65,18 @@ pub(super) fn load(id: &str, files: &Files, globals: &Arc<Globals>) -> (Bot, Rep
     };
     check(&bot, &mut report);
     (bot, report)
+}
+
+/// Files that are being loaded, and the texts that they have in common.
+pub(super) struct Source<'a> {
+    files: &'a Files,
+    pool: Pool,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn new(files: &'a Files) -> Self {
+        Source { files, pool: Pool::default() }
+    }
 }
 
 /// The text of a file, without a byte order mark.
@@ -78,9 +91,9 @@ pub(super) fn text_of<'a>(path: &str, bytes: &'a Bytes, report: &mut Report) -> 
 }
 
 /// The JSON of a file; `None` if it is missing or broken (reported).
-pub(super) fn json(files: &Files, path: &str, report: &mut Report) -> Option<Value> {
-    let text = text_of(path, files.get(path)?, report)?;
-    match Value::parse(text) {
+pub(super) fn json(source: &Source<'_>, path: &str, report: &mut Report) -> Option<Value> {
+    let text = text_of(path, source.files.get(path)?, report)?;
+    match source.pool.parse(text) {
         Ok(value) => {
             report.taken.push(path.to_owned());
             Some(value)
@@ -137,12 +150,12 @@ fn base_name(name: &str) -> &str {
 
 // ---- flows
 
-fn flows(files: &Files, config: &BotConfig, report: &mut Report) -> Vec<Flow> {
+fn flows(source: &Source<'_>, config: &BotConfig, report: &mut Report) -> Vec<Flow> {
     let one_flow = config.file.get("oneflow").truthy();
     let mut flows: Vec<Flow> = Vec::new();
     let mut names = HashSet::new();
-    for (path, name) in below(files, "flows/", ".flow.json") {
-        let Some(file) = json(files, path, report) else { continue };
+    for (path, name) in below(source.files, "flows/", ".flow.json") {
+        let Some(file) = json(source, path, report) else { continue };
         match Flow::parse(&format!("{name}.flow.json"), &file, one_flow) {
             Ok(flow) if names.insert(flow.name.to_lowercase()) => flows.push(flow),
             Ok(_) => report.skip(path, None, "another flow has this name in other case"),
@@ -201,17 +214,17 @@ fn instructions(flows: &[Flow]) -> HashMap<Text, Instruction> {
 // ---- content
 
 fn new_element(id: Text, content_type: Text, form: Value) -> Element {
-    Element { id, content_type, templates: TemplateValue::new(&form), form }
+    Element { id, content_type, templates: TemplateValue::new(&form) }
 }
 
-fn elements(files: &Files, globals: &Globals, age: Age, report: &mut Report) -> HashMap<Text, Element> {
+fn elements(source: &Source<'_>, globals: &Globals, age: Age, report: &mut Report) -> HashMap<Text, Element> {
     let mut elements: HashMap<Text, Element> = HashMap::new();
-    for (path, name) in below(files, "content-elements/", ".json") {
+    for (path, name) in below(source.files, "content-elements/", ".json") {
         let kind = base_name(name);
         if kind == "library" {
             continue;
         }
-        let Some(file) = json(files, path, report) else { continue };
+        let Some(file) = json(source, path, report) else { continue };
         let Some(list) = file.as_array() else {
             report.skip(path, None, "content elements must be a list");
             continue;
@@ -273,10 +286,10 @@ fn report_templates(path: &str, of: &str, value: &TemplateValue, report: &mut Re
 
 // ---- questions, intents, entities
 
-fn qnas(files: &Files, report: &mut Report) -> HashMap<Text, Qna> {
+fn qnas(source: &Source<'_>, report: &mut Report) -> HashMap<Text, Qna> {
     let mut qnas = HashMap::new();
-    for (path, name) in below(files, "qna/", ".json") {
-        let Some(file) = json(files, path, report) else { continue };
+    for (path, name) in below(source.files, "qna/", ".json") {
+        let Some(file) = json(source, path, report) else { continue };
         let id: Text = base_name(name).into();
         match qna(id.clone(), file.get("data")) {
             Some(qna) => {
@@ -333,14 +346,14 @@ fn answer(text: &Value) -> Option<Answer> {
     })
 }
 
-fn intents(files: &Files, report: &mut Report) -> HashMap<Text, Intent> {
+fn intents(source: &Source<'_>, report: &mut Report) -> HashMap<Text, Intent> {
     let mut intents = HashMap::new();
-    for (path, name) in below(files, "intents/", ".json") {
+    for (path, name) in below(source.files, "intents/", ".json") {
         // Generated from questions, which are the authority.
         if base_name(name).starts_with("__qna__") {
             continue;
         }
-        let Some(mut file) = json(files, path, report) else { continue };
+        let Some(mut file) = json(source, path, report) else { continue };
         rename_numeral(&mut file);
         let name: Text = file.str("name").unwrap_or(base_name(name)).into();
         let contexts: Vec<Text> = match file.get("contexts") {
@@ -365,10 +378,10 @@ fn rename_numeral(intent: &mut Value) {
     }
 }
 
-fn entities(files: &Files, report: &mut Report) -> Vec<Entity> {
+fn entities(source: &Source<'_>, report: &mut Report) -> Vec<Entity> {
     let mut entities: Vec<Entity> = Vec::new();
-    for (path, _) in below(files, "entities/", ".json") {
-        let Some(file) = json(files, path, report) else { continue };
+    for (path, _) in below(source.files, "entities/", ".json") {
+        let Some(file) = json(source, path, report) else { continue };
         match Entity::parse(&file) {
             Ok(Some(entity)) if entities.iter().any(|other| other.name == entity.name) => {
                 report.skip(path, None, format!("entity \"{}\" exists already", entity.name));
@@ -390,17 +403,17 @@ fn entities(files: &Files, report: &mut Report) -> Vec<Entity> {
 /// Folders whose actions came with the original's modules; theirs are native here or not there.
 const BUNDLED: &[&str] = &["builtin", "basic-skills", "analytics"];
 
-pub(super) fn actions(files: &Files, global: bool, report: &mut Report) -> HashMap<Text, Arc<Script>> {
+pub(super) fn actions(source: &Source<'_>, global: bool, report: &mut Report) -> HashMap<Text, Arc<Script>> {
     let mut actions = HashMap::new();
-    for (path, name) in below(files, "actions/", ".js") {
+    for (path, name) in below(source.files, "actions/", ".js") {
         let hidden = base_name(name).starts_with('.') || name.split('/').any(|part| part == "node_modules");
         let bundled = name.split_once('/').is_some_and(|(folder, _)| BUNDLED.contains(&folder));
         if hidden || bundled {
             continue;
         }
-        let Some(source) = text_of(path, &files[path], report) else { continue };
+        let Some(text) = text_of(path, &source.files[path], report) else { continue };
         let name: Text = name.strip_suffix(".http").unwrap_or(name).into();
-        let script = Script { name: name.clone(), path: path.into(), source: source.into(), global };
+        let script = Script { name: name.clone(), path: path.into(), source: text.into(), global };
         check_script(&script, report);
         report.taken.push(path.to_owned());
         actions.insert(name, Arc::new(script));
@@ -408,17 +421,17 @@ pub(super) fn actions(files: &Files, global: bool, report: &mut Report) -> HashM
     actions
 }
 
-pub(super) fn hooks(files: &Files, global: bool, report: &mut Report) -> HashMap<Hook, Vec<Arc<Script>>> {
+pub(super) fn hooks(source: &Source<'_>, global: bool, report: &mut Report) -> HashMap<Hook, Vec<Arc<Script>>> {
     let mut hooks: HashMap<Hook, Vec<Arc<Script>>> = HashMap::new();
     for hook in Hook::ALL {
         let folder = format!("hooks/{}/", hook.name());
-        for (path, name) in below(files, &folder, ".js") {
+        for (path, name) in below(source.files, &folder, ".js") {
             let bundled = global && name.split_once('/').is_some_and(|(folder, _)| BUNDLED.contains(&folder));
             if base_name(name).starts_with('.') || bundled {
                 continue;
             }
-            let Some(source) = text_of(path, &files[path], report) else { continue };
-            let script = Script { name: base_name(name).into(), path: path.into(), source: source.into(), global };
+            let Some(text) = text_of(path, &source.files[path], report) else { continue };
+            let script = Script { name: base_name(name).into(), path: path.into(), source: text.into(), global };
             check_script(&script, report);
             report.taken.push(path.to_owned());
             hooks.entry(hook).or_default().push(Arc::new(script));

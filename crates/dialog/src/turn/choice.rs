@@ -78,7 +78,7 @@ impl<H: Host> Run<'_, H> {
         }
         let index = digits.parse::<usize>().ok()?.checked_sub(1)?;
         let element = self.bot.element(args.get("contentId")?.as_str()?)?;
-        let mut choices = element.form.get("choices").clone();
+        let mut choices = element.form().get("choices").clone();
         if choices.is_undefined() && self.bot.globals.settings.number_answers {
             let language = self.state("user").str("language");
             let default = &self.bot.config.default_language;

@@ -78,7 +78,7 @@ impl<H: Host> Run<'_, H> {
                 let missing = || Failure::engine(format!("there is no content element {id}"));
                 let element = bot.element(id).ok_or_else(missing)?;
                 let kind = content_type(&element.content_type)?;
-                let mut resolved = self.resolve(kind, &element.form, &element.templates, language, Some(scope))?;
+                let mut resolved = self.resolve(kind, &element.templates, language, Some(scope))?;
                 self.pick_text(&mut resolved);
                 for (name, value) in resolved {
                     args.set(name, value);
@@ -96,8 +96,8 @@ impl<H: Host> Run<'_, H> {
             }
             Content::Node(id) => {
                 let kind = content_type(id)?;
-                let form = Value::Object(own.clone());
-                let resolved = self.resolve(kind, &form, &TemplateValue::new(&form), language, None)?;
+                let form = TemplateValue::new(&Value::Object(own.clone()));
+                let resolved = self.resolve(kind, &form, language, None)?;
                 for (name, value) in resolved {
                     args.set(name, value);
                 }
@@ -114,15 +114,14 @@ impl<H: Host> Run<'_, H> {
     fn resolve(
         &mut self,
         kind: &ContentType,
-        form: &Value,
-        templates: &TemplateValue,
+        form: &TemplateValue,
         language: Option<&str>,
         scope: Option<Scope<'_>>,
     ) -> Result<Object, Failure> {
         let default = &self.bot.config.default_language;
         let mut resolved = Object::new();
         for name in kind.properties(form) {
-            let value = match (localized(templates, &name, language, default), scope) {
+            let value = match (localized(form, &name, language, default), scope) {
                 (None, _) => Value::Undefined,
                 (Some(value), None) => value.raw(),
                 (Some(value), Some(scope)) => {

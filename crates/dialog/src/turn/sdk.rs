@@ -131,10 +131,11 @@ impl<H: Host> Bridge<'_, '_, H> {
         }
         let Some(element) = self.run.bot.element(&text(args, 1)) else { return Value::Null };
         let form = match arg(args, 2).as_str() {
-            None => element.form.clone(),
+            None => element.form(),
             Some(language) => {
                 let suffix = format!("${language}");
-                let members = element.form.as_object().map(Object::iter).into_iter().flatten();
+                let form = element.form();
+                let members = form.as_object().map(Object::iter).into_iter().flatten();
                 let members =
                     members.filter_map(|(key, value)| Some((key.strip_suffix(&suffix)?.into(), value.clone())));
                 members.collect::<Object>().into()
