@@ -25,13 +25,8 @@ pub trait Host: Sync {
     /// `user` and so on are the members of `event.state` themselves, or fresh objects if unset.
     /// `event.flags` is an object; `event.setFlag(bp.IO.WellKnownFlags.X, on)` sets its member `X`.
     ///
-    /// # Errors
-    /// What the script threw, with its class, or what stopped it.
-    fn script<S: Sdk>(
-        &self,
-        call: ScriptCall<'_>,
-        sdk: &mut S,
-    ) -> impl Future<Output = Result<ScriptOutcome, ScriptError>> + Send;
+    /// What a script changed before it threw is part of its outcome, too.
+    fn script<S: Sdk>(&self, call: ScriptCall<'_>, sdk: &mut S) -> impl Future<Output = ScriptOutcome> + Send;
 
     /// Sends an HTTP request and reads the answer.
     ///
@@ -138,17 +133,32 @@ pub enum ScriptKind {
 }
 
 /// What a script left behind.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ScriptOutcome {
-    /// Its value.
-    #[serde(default)]
-    pub value: Value,
-    /// The event as the script left it; `None` if unchanged.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Its value, or what it threw, or what stopped it.
+    pub result: Result<Value, ScriptError>,
+    /// The event as the script left it, also if it threw; `None` if unchanged.
     pub event: Option<Value>,
     /// The variable `suggestions` as the script left it, if it had one and changed it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suggestions: Option<Value>,
+}
+
+impl ScriptOutcome {
+    /// A value, and nothing changed.
+    pub fn value(value: impl Into<Value>) -> ScriptOutcome {
+        ScriptOutcome { result: Ok(value.into()), event: None, suggestions: None }
+    }
+
+    /// No value, and the event changed.
+    pub fn changed(event: Value) -> ScriptOutcome {
+        ScriptOutcome { event: Some(event), ..ScriptOutcome::value(Value::Undefined) }
+    }
+
+    /// An exception, and nothing changed.
+    pub fn failed(class: ErrorClass, message: impl Into<String>) -> ScriptOutcome {
+        let error = ScriptError { class, message: message.into() };
+        ScriptOutcome { result: Err(error), event: None, suggestions: None }
+    }
 }
 
 /// What a script threw.

@@ -3,10 +3,7 @@
 use std::{collections::VecDeque, sync::Mutex};
 
 use crate::{
-    host::{
-        ErrorClass, Host, HttpFailure, HttpRequest, HttpResponse, KvsScope, Mail, ScriptCall, ScriptError,
-        ScriptOutcome, Sdk,
-    },
+    host::{ErrorClass, Host, HttpFailure, HttpRequest, HttpResponse, KvsScope, Mail, ScriptCall, ScriptOutcome, Sdk},
     trace::Effect,
     value::Value,
 };
@@ -56,19 +53,19 @@ impl<F> Replay<F> {
 }
 
 impl<F: Host> Host for Replay<F> {
-    async fn script<S: Sdk>(&self, call: ScriptCall<'_>, sdk: &mut S) -> Result<ScriptOutcome, ScriptError> {
+    async fn script<S: Sdk>(&self, call: ScriptCall<'_>, sdk: &mut S) -> ScriptOutcome {
         let recorded = self.take(|effect| match effect {
-            Effect::Script { kind, name, calls, result } if *kind == call.kind && name == call.name => {
-                Some((calls.clone(), result.clone()))
+            Effect::Script { kind, name, calls, ran } if *kind == call.kind && name == call.name => {
+                Some((calls.clone(), ran.clone()))
             }
             _ => None,
         });
-        let Some((calls, result)) = recorded else { return self.fallback.script(call, sdk).await };
+        let Some((calls, ran)) = recorded else { return self.fallback.script(call, sdk).await };
         for (method, args) in calls {
             // What it answers now is what it answered then; the script isn't run, so nobody reads it.
             let _ = sdk.call(&method, args).await;
         }
-        result.map(|ran| ran.outcome(call.event))
+        ran.outcome(call.event)
     }
 
     async fn http(&self, request: HttpRequest) -> Result<HttpResponse, HttpFailure> {
@@ -168,8 +165,8 @@ pub struct Refuse;
 const REFUSED: &str = "not in the record";
 
 impl Host for Refuse {
-    async fn script<S: Sdk>(&self, call: ScriptCall<'_>, _: &mut S) -> Result<ScriptOutcome, ScriptError> {
-        Err(ScriptError { class: ErrorClass::Other, message: format!("{}: {REFUSED}", call.name) })
+    async fn script<S: Sdk>(&self, call: ScriptCall<'_>, _: &mut S) -> ScriptOutcome {
+        ScriptOutcome::failed(ErrorClass::Other, format!("{}: {REFUSED}", call.name))
     }
 
     async fn http(&self, _: HttpRequest) -> Result<HttpResponse, HttpFailure> {

@@ -20,7 +20,7 @@ use crate::{
 /// is left out.
 const MAX_STEPS: usize = 200_000;
 /// How many bytes one rendering may give. Beyond this the rest is left out.
-const MAX_OUTPUT: usize = 4 << 20;
+const MAX_OUTPUT: usize = 1 << 20;
 /// How deep sections may nest.
 const MAX_NESTING: usize = 64;
 

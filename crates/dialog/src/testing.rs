@@ -15,21 +15,14 @@ use std::{
 
 use crate::{
     Bot, Incoming, KvsWrite, Memory, Outcome, Turn, Value,
-    host::{
-        ErrorClass, Host, HttpFailure, HttpRequest, HttpResponse, KvsScope, Mail, ScriptCall, ScriptError,
-        ScriptOutcome, Sdk,
-    },
+    host::{ErrorClass, Host, HttpFailure, HttpRequest, HttpResponse, KvsScope, Mail, ScriptCall, ScriptOutcome, Sdk},
     turn::FollowUps,
 };
 
 /// Scripts of a test, written in Rust.
 pub trait Scripts: Sync {
     /// Does what the script would do; `None` if the test has no such script.
-    fn run<S: Sdk>(
-        &self,
-        call: ScriptCall<'_>,
-        sdk: &mut S,
-    ) -> impl Future<Output = Option<Result<ScriptOutcome, ScriptError>>> + Send;
+    fn run<S: Sdk>(&self, call: ScriptCall<'_>, sdk: &mut S) -> impl Future<Output = Option<ScriptOutcome>> + Send;
 }
 
 /// No scripts at all.
@@ -37,7 +30,7 @@ pub trait Scripts: Sync {
 pub struct NoScripts;
 
 impl Scripts for NoScripts {
-    async fn run<S: Sdk>(&self, _: ScriptCall<'_>, _: &mut S) -> Option<Result<ScriptOutcome, ScriptError>> {
+    async fn run<S: Sdk>(&self, _: ScriptCall<'_>, _: &mut S) -> Option<ScriptOutcome> {
         None
     }
 }
@@ -137,10 +130,10 @@ impl<S: Scripts> MemoryHost<S> {
 }
 
 impl<S: Scripts> Host for MemoryHost<S> {
-    async fn script<K: Sdk>(&self, call: ScriptCall<'_>, sdk: &mut K) -> Result<ScriptOutcome, ScriptError> {
+    async fn script<K: Sdk>(&self, call: ScriptCall<'_>, sdk: &mut K) -> ScriptOutcome {
         self.scripts.run(call, sdk).await.unwrap_or_else(|| {
             let message = format!("the test has no script for {:?} {}", call.kind, call.name);
-            Err(ScriptError { class: ErrorClass::Syntax, message })
+            ScriptOutcome::failed(ErrorClass::Syntax, message)
         })
     }
 

@@ -98,7 +98,7 @@ pub enum Effect {
     Now { millis: i64 },
     Random { value: f64 },
     EventId { id: String },
-    Script { kind: ScriptKind, name: String, calls: Vec<(String, Vec<Value>)>, result: Result<Ran, ScriptError> },
+    Script { kind: ScriptKind, name: String, calls: Vec<(String, Vec<Value>)>, ran: Ran },
     Http { request: HttpRequest, result: Result<HttpResponse, HttpFailure> },
     Mail { mail: Mail, result: Result<(), String> },
     KvsGet { scope: KvsScope, key: String, result: Result<Option<Value>, String> },
@@ -107,11 +107,10 @@ pub enum Effect {
 }
 
 /// What a script left behind, the event as its differences to the one that the script was given.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ran {
-    /// Its value.
-    #[serde(default, skip_serializing_if = "Value::is_undefined")]
-    pub value: Value,
+    /// Its value, or what it threw.
+    pub result: Result<Value, ScriptError>,
     /// What it changed in the event.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub event: Vec<Patch>,
@@ -143,7 +142,7 @@ impl Ran {
                 patches = vec![Patch { path: Vec::new(), value: changed.clone() }];
             }
         }
-        Ran { value: outcome.value.clone(), event: patches, suggestions: outcome.suggestions.clone() }
+        Ran { result: outcome.result.clone(), event: patches, suggestions: outcome.suggestions.clone() }
     }
 
     /// What the script left behind, given `event`.
@@ -152,7 +151,7 @@ impl Ran {
         for patch in &self.event {
             patch.apply(changed.get_or_insert_with(|| event.clone()));
         }
-        ScriptOutcome { value: self.value.clone(), event: changed, suggestions: self.suggestions.clone() }
+        ScriptOutcome { result: self.result.clone(), event: changed, suggestions: self.suggestions.clone() }
     }
 }
 
@@ -232,12 +231,12 @@ mod tests {
             r#"{"state":{"temp":{"x":1,"y":{"z":2}},"user":{}},"l":[1,2],"a":1}"#,
             r#"{"a":1,"state":5}"#,
         ] {
-            let outcome = ScriptOutcome { event: Some(Value::parse(changed).unwrap()), ..Default::default() };
+            let outcome = ScriptOutcome::changed(Value::parse(changed).unwrap());
             let ran = Ran::of(&outcome, &event);
             let stored: Ran = serde_json::from_str(&serde_json::to_string(&ran).unwrap()).unwrap();
             assert_eq!(stored.outcome(&event).event.unwrap().to_json(), changed);
         }
-        let ran = Ran::of(&ScriptOutcome { event: Some(event.clone()), ..Default::default() }, &event);
+        let ran = Ran::of(&ScriptOutcome::changed(event.clone()), &event);
         assert_eq!(ran.event, []);
     }
 }

@@ -45,7 +45,8 @@ impl Random {
             return self.leaf().to_owned();
         }
         let operators = [
-            "===", "!==", "==", "!=", "<", "<=", ">", ">=", "+", "-", "*", "/", "%", "&&", "||", "&&", "||", "===", "==",
+            "===", "!==", "==", "!=", "<", "<=", ">", ">=", "+", "-", "*", "/", "%", "&&", "||", "&&", "||", "===",
+            "==",
         ];
         let methods = ["toLowerCase()", "toUpperCase()", "trim()", "length"];
         let searches = ["includes", "startsWith", "endsWith", "indexOf"];
@@ -65,7 +66,8 @@ impl Random {
                 format!("{a} ? {b} : {c}")
             }
             13 => {
-                let pattern = ["/\\d+/", "/^a.c$/i", "/[a-f]+\\b/", "/^$|x/", "/\\s(o|e)?/", "/^\\W*$/", "/[^\\d]{2,}/g"];
+                let pattern =
+                    ["/\\d+/", "/^a.c$/i", "/[a-f]+\\b/", "/^$|x/", "/\\s(o|e)?/", "/^\\W*$/", "/[^\\d]{2,}/g"];
                 format!("{}.test({})", self.pick(&pattern), self.expression(depth - 1))
             }
             _ => format!("{} {}", self.pick(&["-", "+"]), self.leaf()),
@@ -74,18 +76,67 @@ impl Random {
 
     fn leaf(&mut self) -> &'static str {
         self.pick(&[
-            "event.preview", "event.payload.text", "event.nope.deep", "event.gone", "event.list", "event.list[0]",
-            "event.list[event.n]", "event.payload", "event['preview']", "temp.x", "temp['y']", "temp.z", "temp.s.length",
-            "temp[temp.x]", "undefinedName", "undefined", "null", "true", "false", "NaN", "Infinity", "0", "1", "2.5",
-            "1e3", ".5", "''", "'a'", "\"ABC\"", "'10'", "' 7 '", "'0x1f'", "'\\n'", "event.n", "event.list.length",
-            "session.slots", "bot.b", "workflow.w", "temp.o.toString", "'abc'[1]", "event.state.temp",
+            "event.preview",
+            "event.payload.text",
+            "event.nope.deep",
+            "event.gone",
+            "event.list",
+            "event.list[0]",
+            "event.list[event.n]",
+            "event.payload",
+            "event['preview']",
+            "temp.x",
+            "temp['y']",
+            "temp.z",
+            "temp.s.length",
+            "temp[temp.x]",
+            "undefinedName",
+            "undefined",
+            "null",
+            "true",
+            "false",
+            "NaN",
+            "Infinity",
+            "0",
+            "1",
+            "2.5",
+            "1e3",
+            ".5",
+            "''",
+            "'a'",
+            "\"ABC\"",
+            "'10'",
+            "' 7 '",
+            "'0x1f'",
+            "'\\n'",
+            "event.n",
+            "event.list.length",
+            "session.slots",
+            "bot.b",
+            "workflow.w",
+            "temp.o.toString",
+            "'abc'[1]",
+            "event.state.temp",
         ])
     }
 }
 
 fn values(random: &mut Random) -> (Value, Value) {
     let text = |random: &mut Random| {
-        Value::from(random.pick(&["", "a", "ABC", "abc", "10", "9", " x ", "ÀÉ", "Hello there", "aXc\n", "true", "null"]))
+        Value::from(random.pick(&[
+            "",
+            "a",
+            "ABC",
+            "abc",
+            "10",
+            "9",
+            " x ",
+            "ÀÉ",
+            "Hello there",
+            "aXc\n",
+            "true",
+            "null",
+        ]))
     };
     let any = |random: &mut Random| match random.below(8) {
         0 => Value::Null,
@@ -103,7 +154,8 @@ fn values(random: &mut Random) -> (Value, Value) {
         .with("list", list)
         .with("n", random.below(3) as f64)
         .with("state", Object::new().with("temp", Object::new()));
-    let temp = Object::new().with("x", any(random)).with("y", any(random)).with("s", text(random)).with("o", Object::new());
+    let temp =
+        Object::new().with("x", any(random)).with("y", any(random)).with("s", text(random)).with("o", Object::new());
     (event.into(), temp.into())
 }
 

@@ -6,10 +6,7 @@ use std::sync::Arc;
 
 use duologue_dialog::{
     Bot, Files, Globals, Incoming, KvsWrite, Memory, Object, Replay, Report, Sdk, Turn, Value,
-    host::{
-        ErrorClass, HttpFailure, HttpRequest, HttpResponse, KvsScope, ScriptCall, ScriptError, ScriptKind,
-        ScriptOutcome,
-    },
+    host::{ErrorClass, HttpFailure, HttpRequest, HttpResponse, KvsScope, ScriptCall, ScriptKind, ScriptOutcome},
     skills::{self, Skill},
     testing::{Conversation, MemoryHost, NoScripts, Scripts, block_on, texts},
     trace::{FailureKind, Step},
@@ -145,7 +142,7 @@ fn loops_are_cut_at_the_third_visit() {
 fn a_skill_that_calls_itself_ends() {
     let inner =
         Value::parse(r#"{"id":"s","type":"skill-call","name":"in","flow":"skills/x.flow.json","next":[]}"#).unwrap();
-    let bot = Builder::new().flow("main", &[inner.clone()]).flow("skills/x", &[inner]).bot();
+    let bot = Builder::new().flow("main", std::slice::from_ref(&inner)).flow("skills/x", &[inner]).bot();
     let host = MemoryHost::default();
     let outcome = Conversation::new(&bot, &host, "u").say("hi");
     assert!(!outcome.is_open());
@@ -523,7 +520,7 @@ fn languages_fall_back_by_property() {
 struct Movers;
 
 impl Scripts for Movers {
-    async fn run<S: Sdk>(&self, call: ScriptCall<'_>, sdk: &mut S) -> Option<Result<ScriptOutcome, ScriptError>> {
+    async fn run<S: Sdk>(&self, call: ScriptCall<'_>, sdk: &mut S) -> Option<ScriptOutcome> {
         let mut event = call.event.clone();
         let preview = event.str("preview").unwrap_or_default().to_owned();
         let temp = event.make_object().object_mut("state").object_mut("temp");
@@ -531,8 +528,8 @@ impl Scripts for Movers {
             (ScriptKind::Action, "jump") => {
                 let args = vec!["s".into(), Value::Null, "other".into(), "deep".into()];
                 return Some(match sdk.call("dialog.jumpTo", args).await {
-                    Ok(_) => Ok(ScriptOutcome::default()),
-                    Err(message) => Err(ScriptError { class: ErrorClass::Other, message }),
+                    Ok(value) => ScriptOutcome::value(value),
+                    Err(message) => ScriptOutcome::failed(ErrorClass::Other, message),
                 });
             }
             (ScriptKind::Hook(_), "early") if preview == "jump" => {
@@ -541,7 +538,7 @@ impl Scripts for Movers {
             }
             (ScriptKind::Hook(_), "early") => {}
             (ScriptKind::Hook(_), "thrower") => {
-                return Some(Err(ScriptError { class: ErrorClass::Other, message: "no".into() }));
+                return Some(ScriptOutcome::failed(ErrorClass::Other, "no"));
             }
             (ScriptKind::Hook(_), "shout") => {
                 let payload = event.make_object().object_mut("payload");
@@ -550,14 +547,19 @@ impl Scripts for Movers {
             }
             (ScriptKind::Condition, "temp.list.some(x => x > 1)") => {
                 temp.set("asked", true);
-                return Some(Ok(ScriptOutcome { value: true.into(), event: Some(event), ..Default::default() }));
+                return Some(ScriptOutcome { event: Some(event), ..ScriptOutcome::value(true) });
             }
             (ScriptKind::Content, "my_type") => {
                 let data = call.variables.get("data").unwrap();
                 let typing = Object::new().with("type", "typing").with("value", true);
                 let shown = Object::new().with("type", "mine").with("title", data.get("title").clone());
                 let value = Value::Array(vec![typing.into(), shown.into()]);
-                return Some(Ok(ScriptOutcome { value, ..Default::default() }));
+                return Some(ScriptOutcome::value(value));
+            }
+            (ScriptKind::Action, "thrower") => {
+                temp.set("onErrorFlowTo", "other.flow.json#deep");
+                let outcome = ScriptOutcome::failed(ErrorClass::Other, "after a change");
+                return Some(ScriptOutcome { event: Some(event), ..outcome });
             }
             (ScriptKind::Action, "store") => {
                 let get = |key: &str| vec!["b".into(), key.into()];
@@ -583,7 +585,7 @@ impl Scripts for Movers {
             }
             _ => return None,
         }
-        Some(Ok(ScriptOutcome { event: Some(event), ..Default::default() }))
+        Some(ScriptOutcome::changed(event))
     }
 }
 
@@ -603,6 +605,27 @@ fn actions_and_hooks_jump() {
     let host = MemoryHost::new(Movers);
     assert_eq!(texts(&Conversation::new(&bot, &host, "u").say("hi")), ["a", "deep"]);
     assert_eq!(texts(&Conversation::new(&bot, &host, "u").say("jump")), ["start", "deep"]);
+}
+
+#[test]
+fn what_a_script_changed_before_it_threw_counts() {
+    let bot = movers()
+        .flow("main", &[node("a", &["thrower"], None, &[])])
+        .file("actions/thrower.js", "temp.onErrorFlowTo = ...; throw ...")
+        .bot();
+    let host = MemoryHost::new(Movers);
+    assert_eq!(texts(&Conversation::new(&bot, &host, "u").say("hi")), ["deep"]);
+}
+
+#[test]
+fn turns_can_move_between_threads() {
+    fn sendable(_: &impl Send) {}
+    let bot = movers().bot();
+    let host = MemoryHost::new(Movers);
+    sendable(&Turn::message(&bot, &host, Memory::default(), Incoming::text("u", "hi")));
+    sendable(&Turn::timeout(&bot, &host, Memory::default(), "u"));
+    fn shareable<T: Send + Sync>() {}
+    shareable::<Bot>();
 }
 
 #[test]
@@ -714,7 +737,7 @@ fn broken_files_are_reported_and_skipped() {
                 "a",
                 &["say #!gone-1", "missing {}", "x:y"],
                 None,
-                &[("true", "nowhere"), ("true", "gone.flow.json")],
+                &[("true", "nowhere"), ("state.x", "gone.flow.json")],
             )],
         )
         .file("flows/broken.flow.json", "{\n  \"version\": 1,,")
@@ -730,9 +753,16 @@ fn broken_files_are_reported_and_skipped() {
     assert_eq!(broken.position.map(|position| position.line), Some(2));
     assert_eq!(report.skipped.len(), 3);
     let warned = |text: &str| report.warnings.iter().any(|finding| finding.message.contains(text));
-    for text in
-        ["gone-1", "action missing", "server x", "node nowhere", "gone.flow.json", "unclosed section", "bp.database"]
-    {
+    for text in [
+        "gone-1",
+        "action missing",
+        "server x",
+        "node nowhere",
+        "gone.flow.json",
+        "unclosed section",
+        "state doesn't exist",
+        "bp.database",
+    ] {
         assert!(warned(text), "{text}: {:?}", report.warnings);
     }
     assert_eq!(report.requires, [("actions/a.js".to_owned(), "lodash".to_owned())]);

@@ -14,7 +14,7 @@ use std::{
 
 use duologue_dialog::{
     Bot, Files, Globals, Incoming, Object, Outcome, Sdk, Settings, Value,
-    host::{ErrorClass, HttpFailure, HttpRequest, HttpResponse, ScriptCall, ScriptError, ScriptKind, ScriptOutcome},
+    host::{ErrorClass, HttpFailure, HttpRequest, HttpResponse, ScriptCall, ScriptKind, ScriptOutcome},
     testing::{Conversation, MemoryHost, Scripts},
 };
 
@@ -65,10 +65,6 @@ fn bot(golden: &Path, name: &str, globals: &Arc<Globals>) -> Bot {
 /// The recorded bots' scripts in Rust.
 struct GoldenScripts;
 
-fn thrown(class: ErrorClass, message: &str) -> Result<ScriptOutcome, ScriptError> {
-    Err(ScriptError { class, message: message.to_owned() })
-}
-
 fn suggestion(confidence: f64, text: &str) -> Object {
     let payload = Object::new().with("type", "text").with("text", text).with("typing", true);
     Object::new()
@@ -83,12 +79,14 @@ fn intent(name: &str, confidence: f64) -> Value {
 }
 
 impl Scripts for GoldenScripts {
-    async fn run<S: Sdk>(&self, call: ScriptCall<'_>, sdk: &mut S) -> Option<Result<ScriptOutcome, ScriptError>> {
+    async fn run<S: Sdk>(&self, call: ScriptCall<'_>, sdk: &mut S) -> Option<ScriptOutcome> {
         let text = call.event.str("preview").unwrap_or_default().to_owned();
         let mut event = call.event.clone();
         Some(match (call.kind, call.name) {
-            (ScriptKind::Condition, "this is not js") => thrown(ErrorClass::Syntax, "unexpected identifier"),
-            (ScriptKind::Action, "thrower") => thrown(ErrorClass::Other, "thrown by action"),
+            (ScriptKind::Condition, "this is not js") => {
+                ScriptOutcome::failed(ErrorClass::Syntax, "unexpected identifier")
+            }
+            (ScriptKind::Action, "thrower") => ScriptOutcome::failed(ErrorClass::Other, "thrown by action"),
             (ScriptKind::Action, "custom") => {
                 let custom = Object::new()
                     .with("value", call.variables.get("args").unwrap().get("value").clone())
@@ -105,7 +103,7 @@ impl Scripts for GoldenScripts {
                 let rendered = vec!["builtin_text".into(), args.into(), event.clone()];
                 let elements = sdk.call("cms.renderElement", rendered).await.unwrap();
                 sdk.call("events.replyToEvent", vec![event.clone(), elements]).await.unwrap();
-                Ok(ScriptOutcome { event: Some(event), ..Default::default() })
+                ScriptOutcome::changed(event)
             }
             (ScriptKind::Hook(_), "suggest") if call.path.contains("before_incoming") => {
                 let members = event.as_object_mut().unwrap();
@@ -123,20 +121,20 @@ impl Scripts for GoldenScripts {
                             .set("intents", vec![intent(&asked, 0.8), intent("__qna__hours", 0.6)]);
                     }
                     "skip" => members.object_mut("flags").set("SKIP_DIALOG_ENGINE", true),
-                    _ => return Some(Ok(ScriptOutcome::default())),
+                    _ => return Some(ScriptOutcome::value(Value::Undefined)),
                 }
-                Ok(ScriptOutcome { event: Some(event), ..Default::default() })
+                ScriptOutcome::changed(event)
             }
             (ScriptKind::Hook(_), "suggest") => {
                 let mut suggestions = call.variables.get("suggestions").unwrap().clone();
                 if text != "hook-elect" {
-                    return Some(Ok(ScriptOutcome::default()));
+                    return Some(ScriptOutcome::value(Value::Undefined));
                 }
                 if let Value::Array(list) = &mut suggestions {
                     let decision = Object::new().with("status", "elected").with("reason", "forced by hook");
                     list.push(suggestion(0.9, "elected by hook").with("decision", decision).into());
                 }
-                Ok(ScriptOutcome { suggestions: Some(suggestions), ..Default::default() })
+                ScriptOutcome { suggestions: Some(suggestions), ..ScriptOutcome::value(Value::Undefined) }
             }
             _ => return None,
         })

@@ -469,6 +469,7 @@ fn check(bot: &Bot, report: &mut Report) {
     if bot.find_flow("main").is_none() {
         report.warn("flows/main.flow.json", "there is no main flow: the bot can't answer");
     }
+    check_languages(bot, report);
     let mut node_names: BTreeMap<&str, ()> = BTreeMap::new();
     for flow in &bot.flows {
         node_names.extend(flow.nodes.iter().map(|node| (&*node.name, ())));
@@ -478,6 +479,11 @@ fn check(bot: &Bot, report: &mut Report) {
         for transition in all_transitions(flow) {
             if let Err(message) = check_target(bot, flow, &transition.target, &node_names) {
                 report.warn(&file, message);
+            }
+            if let Some(Condition::Native(expression)) = bot.condition(&transition.condition) {
+                for name in expression.unknown_names() {
+                    report.warn(&file, format!("condition {}: {name} doesn't exist here", transition.condition));
+                }
             }
         }
         for node in &flow.nodes {
@@ -496,6 +502,26 @@ fn check(bot: &Bot, report: &mut Report) {
                 report.warn(&file, message);
             }
         }
+    }
+}
+
+/// Elements without a word in the bot's own language render nearly empty.
+fn check_languages(bot: &Bot, report: &mut Report) {
+    let language = &bot.config.default_language;
+    let suffix = format!("${language}");
+    let mut lacking: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for element in bot.elements.values() {
+        let form = element.form();
+        let members = form.as_object().map(Object::iter).into_iter().flatten();
+        let has = members.filter(|(key, value)| key.ends_with(&suffix) || value.get(language).truthy()).count() > 0;
+        if !has {
+            lacking.entry(&element.content_type).or_default().push(&element.id);
+        }
+    }
+    for (kind, mut ids) in lacking {
+        ids.sort_unstable();
+        let file = format!("content-elements/{kind}.json");
+        report.warn(&file, format!("nothing in the default language {language}: {}", ids.join(", ")));
     }
 }
 

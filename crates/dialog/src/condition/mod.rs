@@ -78,6 +78,17 @@ impl Condition {
 }
 
 impl Expression {
+    /// Names in the expression that don't exist. Reaching one is an engine error.
+    pub fn unknown_names(&self) -> Vec<Text> {
+        let mut names = Vec::new();
+        self.0.visit(&mut |expr| {
+            if let parse::Expr::Unknown(name) = expr {
+                names.push(name.clone());
+            }
+        });
+        names
+    }
+
     /// Evaluates the expression.
     pub fn evaluate(&self, variables: Variables<'_>) -> Verdict {
         eval::verdict(&self.0, variables)

@@ -30,6 +30,37 @@ pub(super) enum Expr {
     Choose(Box<Expr>, Box<Expr>, Box<Expr>),
 }
 
+impl Expr {
+    /// Visits this expression and all in it, but not what `typeof` may ask about.
+    pub(super) fn visit(&self, seen: &mut impl FnMut(&Expr)) {
+        seen(self);
+        match self {
+            Expr::Literal(_) | Expr::Root(_) | Expr::Unknown(_) | Expr::Convert(_, None) => {}
+            Expr::TypeOf(inner) if matches!(**inner, Expr::Unknown(_)) => {}
+            Expr::Member(inner, _)
+            | Expr::Convert(_, Some(inner))
+            | Expr::Test(_, inner)
+            | Expr::Not(inner)
+            | Expr::Negate(inner)
+            | Expr::Plus(inner)
+            | Expr::TypeOf(inner) => inner.visit(seen),
+            Expr::Index(a, b) | Expr::Binary(_, a, b) | Expr::And(a, b) | Expr::Or(a, b) => {
+                a.visit(seen);
+                b.visit(seen);
+            }
+            Expr::Choose(a, b, c) => {
+                a.visit(seen);
+                b.visit(seen);
+                c.visit(seen);
+            }
+            Expr::Method(receiver, _, arguments) => {
+                receiver.visit(seen);
+                arguments.iter().for_each(|argument| argument.visit(seen));
+            }
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Root {
     Event,

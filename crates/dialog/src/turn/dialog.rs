@@ -312,8 +312,8 @@ impl<'t, H: Host> Run<'t, H> {
             self.save_queue(left);
         }
         let script = Script { kind: ScriptKind::Condition, name: text, path: "", global: false, source: text };
-        match self.script(script, &Object::new()).await {
-            Ok(outcome) => Ok(outcome.value.truthy()),
+        match self.script(script, &Object::new()).await.result {
+            Ok(value) => Ok(value.truthy()),
             Err(error) if error.class == ErrorClass::Type => Ok(false),
             Err(error) => Err(Failure::engine(format!("condition {text}: {error}"))),
         }

@@ -24,18 +24,13 @@ impl<H: Host> Run<'_, H> {
         for script in bot.hooks(hook) {
             let started = self.now();
             let given = variables(&self.event);
-            let result = self.script(Script::of(ScriptKind::Hook(hook), script), &given).await;
+            let outcome = self.script(Script::of(ScriptKind::Hook(hook), script), &given).await;
+            if let Some(suggestions) = outcome.suggestions {
+                self.event.make_object().set("suggestions", suggestions);
+            }
             self.send_queued().await;
             let millis = self.now() - started;
-            let error = match result {
-                Ok(outcome) => {
-                    if let Some(suggestions) = outcome.suggestions {
-                        self.event.make_object().set("suggestions", suggestions);
-                    }
-                    None
-                }
-                Err(error) => Some(error.to_string()),
-            };
+            let error = outcome.result.err().map(|error| error.to_string());
             self.step(Step::Hook { hook, name: script.name.to_string(), millis, error });
         }
     }

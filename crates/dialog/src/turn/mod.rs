@@ -38,10 +38,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     bot::{Bot, Hook},
-    host::{
-        Host, HttpFailure, HttpRequest, HttpResponse, KvsScope, Mail, ScriptCall, ScriptError, ScriptKind,
-        ScriptOutcome,
-    },
+    host::{Host, HttpFailure, HttpRequest, HttpResponse, KvsScope, Mail, ScriptCall, ScriptKind, ScriptOutcome},
     memory::{self, Memory},
     trace::{Effect, FailureKind, Input, Ran, Step, Trace},
     value::{Object, Text, Value},
@@ -534,7 +531,7 @@ impl<'t, H: Host> Run<'t, H> {
 
     /// Runs a script that has `bp`, takes over the event it leaves, and then does what it asked for: jumps
     /// and messages.
-    pub(crate) async fn script(&mut self, call: Script<'_>, variables: &Object) -> Result<ScriptOutcome, ScriptError> {
+    pub(crate) async fn script(&mut self, call: Script<'_>, variables: &Object) -> ScriptOutcome {
         // The place of this effect, before those of its calls.
         let place = self.effects.len();
         self.effects.push(Effect::Random { value: 0.0 });
@@ -551,21 +548,14 @@ impl<'t, H: Host> Run<'t, H> {
             variables,
         };
         let mut bridge = sdk::Bridge { run: self, event: &event, calls: Vec::new() };
-        let result = host.script(full, &mut bridge).await;
+        let mut outcome = host.script(full, &mut bridge).await;
         let calls = bridge.calls;
-        self.effects[place] = Effect::Script {
-            kind: call.kind,
-            name: call.name.to_owned(),
-            calls,
-            result: result.as_ref().map(|outcome| Ran::of(outcome, &event)).map_err(Clone::clone),
+        let ran = Ran::of(&outcome, &event);
+        self.effects[place] = Effect::Script { kind: call.kind, name: call.name.to_owned(), calls, ran };
+        self.event = match outcome.event.take() {
+            Some(changed @ Value::Object(_)) => changed,
+            _ => event,
         };
-        self.event = event;
-        let outcome = result.map(|mut outcome| {
-            if let Some(changed) = outcome.event.take().filter(|changed| changed.as_object().is_some()) {
-                self.event = changed;
-            }
-            outcome
-        });
         // An outgoing event has no state to jump in.
         if call.kind != ScriptKind::Hook(Hook::BeforeOutgoingMiddleware) {
             self.do_jump();

@@ -54,8 +54,8 @@ impl<H: Host> Run<'_, H> {
         let bot = self.bot;
         let script = bot.action(name).ok_or_else(|| Failure::action(format!("there is no action {name}")))?;
         let variables = Object::new().with("args", args.clone());
-        let result = self.script(Script::of(ScriptKind::Action, script), &variables).await;
-        result.map(|_| ()).map_err(|error| Failure::action(error.to_string()))
+        let outcome = self.script(Script::of(ScriptKind::Action, script), &variables).await;
+        outcome.result.map(|_| ()).map_err(|error| Failure::action(error.to_string()))
     }
 
     async fn native(&mut self, name: &str, args: &Object) -> Result<(), Failure> {

@@ -54,9 +54,9 @@ impl<H: Host> Run<'_, H> {
         for hook in bot.hooks(Hook::BeforeOutgoingMiddleware) {
             let started = self.now();
             let script = Script::of(ScriptKind::Hook(Hook::BeforeOutgoingMiddleware), hook);
-            let result = self.script(script, &Object::new()).await;
+            let outcome = self.script(script, &Object::new()).await;
             let millis = self.now() - started;
-            let error = result.err().map(|error| error.to_string());
+            let error = outcome.result.err().map(|error| error.to_string());
             self.step(Step::Hook { hook: Hook::BeforeOutgoingMiddleware, name: hook.name.to_string(), millis, error });
         }
         let outgoing = std::mem::replace(&mut self.event, incoming);

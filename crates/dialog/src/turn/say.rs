@@ -188,14 +188,14 @@ impl<H: Host> Run<'_, H> {
             event,
             variables: &variables,
         };
-        let result = self.host.script(call, &mut NoSdk).await;
+        let outcome = self.host.script(call, &mut NoSdk).await;
         self.effects.push(Effect::Script {
             kind: script.kind,
             name: script.name.to_owned(),
             calls: Vec::new(),
-            result: result.as_ref().map(|outcome| Ran::of(outcome, event)).map_err(Clone::clone),
+            ran: Ran::of(&outcome, event),
         });
-        match result.map_err(|error| Failure::engine(format!("content type {}: {error}", script.name)))?.value {
+        match outcome.result.map_err(|error| Failure::engine(format!("content type {}: {error}", script.name)))? {
             Value::Array(payloads) => Ok(payloads),
             Value::Undefined | Value::Null => Ok(Vec::new()),
             payload => Ok(vec![payload]),

@@ -70,14 +70,14 @@ impl<H: Host> Run<'_, H> {
         );
         let script =
             Script { kind: ScriptKind::Pattern, name: &entity.name, path: "", global: false, source: &expression };
-        let outcome = match self.script(script, &Object::new()).await {
-            Ok(outcome) => outcome,
+        let matches = match self.script(script, &Object::new()).await.result {
+            Ok(matches) => matches,
             Err(error) => {
                 self.ignore(&format!("entity {}: {error}", entity.name));
                 return Vec::new();
             }
         };
-        let ranges = outcome.value.as_array().unwrap_or_default().iter().filter_map(|range| {
+        let ranges = matches.as_array().unwrap_or_default().iter().filter_map(|range| {
             let [Value::Number(start), Value::Number(end)] = range.as_array()? else { return None };
             let (start, end) = (byte_offset(text, *start)?, byte_offset(text, *end)?);
             (start < end).then(|| Found { confidence: 1.0, start, end, value: text[start..end].into() })
