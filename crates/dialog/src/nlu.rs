@@ -180,6 +180,9 @@ struct Candidate<'a> {
 
 /// Texts longer than this aren't searched for list entities: the work grows with the square.
 const MAX_LIST_TEXT: usize = 4096;
+/// How many synonyms may be compared roughly with how many tokens, multiplied. Beyond this only exact
+/// occurrences are found.
+const MAX_ROUGH: usize = 200_000;
 
 fn extract_list(text: &str, fuzzy: f64, values: &[(Text, Vec<Text>)]) -> Vec<Found> {
     if text.len() > MAX_LIST_TEXT {
@@ -187,9 +190,14 @@ fn extract_list(text: &str, fuzzy: f64, values: &[(Text, Vec<Text>)]) -> Vec<Fou
     }
     let tokens = tokens(text);
     let longest = values.iter().flat_map(|(_, synonyms)| synonyms).map(|s| s.chars().count()).max().unwrap_or(0);
+    let synonyms: usize = values.iter().map(|(_, synonyms)| synonyms.len()).sum();
+    let fuzzy = if synonyms.saturating_mul(tokens.len()) > MAX_ROUGH { 1.0 } else { fuzzy };
     let mut candidates: Vec<Candidate<'_>> = Vec::new();
     for (value, synonyms) in values {
         for synonym in synonyms.iter().filter(|synonym| !synonym.is_empty()) {
+            if fuzzy >= 1.0 && !text.contains(&**synonym) {
+                continue;
+            }
             for first in (0..tokens.len()).filter(|&at| !tokens[at].space) {
                 let last = best_end(text, &tokens, first, synonym.chars().count());
                 let taken = &text[tokens[first].start..tokens[last].end];

@@ -608,6 +608,14 @@ fn actions_and_hooks_jump() {
 }
 
 #[test]
+fn scripts_that_jump_in_circles_are_cut() {
+    let bot = movers().flow("other", &[node("deep", &[&say("x"), "jump"], None, &[])]).bot();
+    let host = MemoryHost::new(Movers);
+    let outcome = Conversation::new(&bot, &host, "u").say("hi");
+    assert!(outcome.replies.len() < 30 && !outcome.is_open());
+}
+
+#[test]
 fn what_a_script_changed_before_it_threw_counts() {
     let bot = movers()
         .flow("main", &[node("a", &["thrower"], None, &[])])

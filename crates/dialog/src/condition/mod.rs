@@ -185,6 +185,14 @@ mod tests {
             };
             assert!(asked, "{text}: {:?}", verdict(text));
         }
+        for text in [
+            "!".repeat(10_000) + "1",
+            vec!["1"; 10_000].join(" + "),
+            "(".repeat(10_000),
+            "a".to_owned() + &".b".repeat(9_999),
+        ] {
+            assert!(matches!(Condition::compile(&text), Condition::Script));
+        }
         // Objects would have to be converted, members come from a prototype.
         for text in ["event.payload == 'x'", "event.payload + ''", "temp.constructor", "'a'.foo", "event.list == 'a,1'"]
         {

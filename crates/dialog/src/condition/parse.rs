@@ -8,6 +8,8 @@ use crate::{
 
 /// How deep expressions may nest; deeper ones are the script engine's.
 const MAX_DEPTH: usize = 48;
+/// How many operators an expression may have: a chain of them is evaluated by recursion.
+const MAX_OPERATORS: usize = 200;
 
 #[derive(Clone, Debug)]
 pub(super) enum Expr {
@@ -107,160 +109,33 @@ pub(super) enum Operator {
 }
 
 /// Names that mean something to an engine, or can't be names: never an unknown variable.
+#[rustfmt::skip]
 const ENGINE_NAMES: &[&str] = &[
-    "globalThis",
-    "global",
-    "window",
-    "self",
-    "Infinity",
-    "NaN",
-    "Object",
-    "Array",
-    "Function",
-    "Symbol",
-    "BigInt",
-    "Math",
-    "JSON",
-    "Date",
-    "RegExp",
-    "Error",
-    "EvalError",
-    "RangeError",
-    "ReferenceError",
-    "SyntaxError",
-    "TypeError",
-    "URIError",
-    "AggregateError",
-    "InternalError",
-    "Map",
-    "Set",
-    "WeakMap",
-    "WeakSet",
-    "WeakRef",
-    "FinalizationRegistry",
-    "Promise",
-    "Proxy",
-    "Reflect",
-    "Intl",
-    "Atomics",
-    "SharedArrayBuffer",
-    "ArrayBuffer",
-    "DataView",
-    "Int8Array",
-    "Uint8Array",
-    "Uint8ClampedArray",
-    "Int16Array",
-    "Uint16Array",
-    "Int32Array",
-    "Uint32Array",
-    "Float32Array",
-    "Float64Array",
-    "BigInt64Array",
-    "BigUint64Array",
-    "WebAssembly",
-    "Iterator",
-    "Generator",
-    "parseInt",
-    "parseFloat",
-    "isNaN",
-    "isFinite",
-    "eval",
-    "escape",
-    "unescape",
-    "encodeURI",
-    "encodeURIComponent",
-    "decodeURI",
-    "decodeURIComponent",
-    "console",
-    "Buffer",
-    "process",
-    "require",
-    "module",
-    "exports",
-    "setTimeout",
-    "setInterval",
-    "setImmediate",
-    "clearTimeout",
-    "clearInterval",
-    "clearImmediate",
-    "queueMicrotask",
-    "structuredClone",
-    "performance",
-    "URL",
-    "URLSearchParams",
-    "TextEncoder",
-    "TextDecoder",
-    "AbortController",
-    "Event",
-    "EventTarget",
-    "fetch",
-    "arguments",
-    "undefined",
-    "print",
-    "std",
-    "os",
-    "bjson",
-    "navigator",
-    "VMError",
-    "Float16Array",
-    "gc",
-    "atob",
-    "btoa",
+    "globalThis", "global", "window", "self", "Infinity", "NaN", "Object", "Array", "Function", "Symbol", "BigInt",
+    "Math", "JSON", "Date", "RegExp", "Error", "EvalError", "RangeError", "ReferenceError", "SyntaxError",
+    "TypeError", "URIError", "AggregateError", "InternalError", "Map", "Set", "WeakMap", "WeakSet", "WeakRef",
+    "FinalizationRegistry", "Promise", "Proxy", "Reflect", "Intl", "Atomics", "SharedArrayBuffer", "ArrayBuffer",
+    "DataView", "Int8Array", "Uint8Array", "Uint8ClampedArray", "Int16Array", "Uint16Array", "Int32Array",
+    "Uint32Array", "Float32Array", "Float64Array", "BigInt64Array", "BigUint64Array", "WebAssembly", "Iterator",
+    "Generator", "parseInt", "parseFloat", "isNaN", "isFinite", "eval", "escape", "unescape", "encodeURI",
+    "encodeURIComponent", "decodeURI", "decodeURIComponent", "console", "Buffer", "process", "require", "module",
+    "exports", "setTimeout", "setInterval", "setImmediate", "clearTimeout", "clearInterval", "clearImmediate",
+    "queueMicrotask", "structuredClone", "performance", "URL", "URLSearchParams", "TextEncoder", "TextDecoder",
+    "AbortController", "Event", "EventTarget", "fetch", "arguments", "undefined", "print", "std", "os", "bjson",
+    "navigator", "VMError", "Float16Array", "gc", "atob", "btoa",
 ];
 
+#[rustfmt::skip]
 const RESERVED: &[&str] = &[
-    "await",
-    "async",
-    "break",
-    "case",
-    "catch",
-    "class",
-    "const",
-    "continue",
-    "debugger",
-    "default",
-    "delete",
-    "do",
-    "else",
-    "enum",
-    "export",
-    "extends",
-    "finally",
-    "for",
-    "function",
-    "if",
-    "implements",
-    "import",
-    "in",
-    "instanceof",
-    "interface",
-    "let",
-    "new",
-    "of",
-    "package",
-    "private",
-    "protected",
-    "public",
-    "return",
-    "static",
-    "super",
-    "switch",
-    "this",
-    "throw",
-    "try",
-    "typeof",
-    "var",
-    "void",
-    "while",
-    "with",
-    "yield",
-    "get",
-    "set",
+    "await", "async", "break", "case", "catch", "class", "const", "continue", "debugger", "default", "delete", "do",
+    "else", "enum", "export", "extends", "finally", "for", "function", "if", "implements", "import", "in",
+    "instanceof", "interface", "let", "new", "of", "package", "private", "protected", "public", "return", "static",
+    "super", "switch", "this", "throw", "try", "typeof", "var", "void", "while", "with", "yield", "get", "set",
 ];
 
 /// Parses a whole expression; `None` if it isn't in the native part of the language.
 pub(super) fn parse(text: &str) -> Option<Expr> {
-    let mut parser = Parser { text, at: 0, depth: 0 };
+    let mut parser = Parser { text, at: 0, depth: 0, operators: 0 };
     let expr = parser.ternary()?;
     parser.space();
     (parser.at == text.len()).then_some(expr)
@@ -270,6 +145,7 @@ struct Parser<'a> {
     text: &'a str,
     at: usize,
     depth: usize,
+    operators: usize,
 }
 
 impl Parser<'_> {
@@ -289,6 +165,11 @@ impl Parser<'_> {
             self.at += token.len();
         }
         found
+    }
+
+    fn count(&mut self) -> Option<()> {
+        self.operators += 1;
+        (self.operators <= MAX_OPERATORS).then_some(())
     }
 
     fn ternary(&mut self) -> Option<Expr> {
@@ -316,6 +197,7 @@ impl Parser<'_> {
     fn or(&mut self) -> Option<Expr> {
         let mut left = self.and()?;
         while self.eat("||") {
+            self.count()?;
             left = Expr::Or(left.into(), self.and()?.into());
         }
         Some(left)
@@ -324,6 +206,7 @@ impl Parser<'_> {
     fn and(&mut self) -> Option<Expr> {
         let mut left = self.equality()?;
         while self.eat("&&") {
+            self.count()?;
             left = Expr::And(left.into(), self.equality()?.into());
         }
         Some(left)
@@ -343,6 +226,7 @@ impl Parser<'_> {
                     Some(_) => {}
                 }
                 self.at += token.len();
+                self.count()?;
                 left = Expr::Binary(*operator, left.into(), operand(self)?.into());
                 continue 'more;
             }

@@ -16,6 +16,10 @@ use crate::{
     value::{Object, Text, Value},
 };
 
+/// A node visited so often in a turn is a loop, at the next transition.
+const MAX_VISITS: usize = 3;
+/// The same for scripts that jump, which pass no transition.
+const MAX_CODE_VISITS: usize = 20;
 /// How deep flows may call flows. Beyond this they call each other in a circle.
 const MAX_CALLS: usize = 200;
 
@@ -77,7 +81,8 @@ impl<'t, H: Host> Run<'t, H> {
     pub(super) async fn dialog(&mut self) -> Result<(), Lost> {
         let mut started = false;
         loop {
-            if !self.may_go_on(VISIT) || self.jump_points().len() > MAX_CALLS {
+            let circles = self.jump_points().len() > MAX_CALLS || self.visited(MAX_CODE_VISITS);
+            if circles || !self.may_go_on(VISIT) {
                 self.cut_loop();
                 break;
             }
@@ -332,7 +337,7 @@ impl<'t, H: Host> Run<'t, H> {
         if target.is_empty() {
             return Ok(self.end().await);
         }
-        if self.goes_round() {
+        if self.visited(MAX_VISITS) {
             self.cut_loop();
             return Ok(Next::Stop);
         }
@@ -357,14 +362,14 @@ impl<'t, H: Host> Run<'t, H> {
         Ok(Next::Continue)
     }
 
-    /// Whether some node occurs three times in this event's trace (`flows.md` § 5.5).
-    fn goes_round(&self) -> bool {
+    /// Whether some node occurs so many times in this event's trace (`flows.md` § 5.5).
+    fn visited(&self, times: usize) -> bool {
         let trace = self.state("__stacktrace").as_array().unwrap_or_default();
         let mut visits = HashMap::new();
         trace.iter().any(|entry| {
-            let count = visits.entry((entry.str("flow"), entry.str("node"))).or_insert(0);
+            let count = visits.entry((entry.str("flow"), entry.str("node"))).or_insert(0_usize);
             *count += 1;
-            *count >= 3
+            *count >= times
         })
     }
 

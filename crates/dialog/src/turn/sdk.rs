@@ -14,6 +14,9 @@ use crate::{
     value::{Object, Value},
 };
 
+/// How deep a path into a stored value may lead.
+const MAX_PATH: usize = 32;
+
 /// A running script's `bp`. While it runs, the event is the script's; what it asks for beyond values is done
 /// when it has ended.
 pub(crate) struct Bridge<'r, 't, H> {
@@ -237,6 +240,7 @@ impl<H: Host> Bridge<'_, '_, H> {
                 };
                 let value = match path(2) {
                     None => arg(args, 1).clone(),
+                    Some(path) if path.split('.').count() > MAX_PATH => return Err("the path is too long".to_owned()),
                     Some(path) => {
                         let mut stored = self.run.kvs_get(scope, &key).await?.unwrap_or_default();
                         set_at_path(&mut stored, &path, arg(args, 1).clone());
