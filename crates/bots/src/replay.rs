@@ -1,8 +1,9 @@
 //! Recorded turns, done again with a bot that may have changed.
 //!
-//! Each turn begins with the memory that it began with when it was recorded, so that a difference stays where
-//! it arises. The world answers what it answered then ([`duologue_dialog::Replay`]); scripts whose text or
-//! input changed run again, but nothing goes out: what the record doesn't know is refused.
+//! The first turn begins with the memory that it began with when it was recorded, the others with that and
+//! what the turn before left differently. The world answers what it answered then
+//! ([`duologue_dialog::Replay`]); scripts whose text or input changed run again, but nothing goes out: what the
+//! record doesn't know is refused.
 //!
 //! Called by `duologue replay`. Never writes to the store.
 
@@ -13,7 +14,7 @@ use std::{
 };
 
 use duologue_dialog::{
-    Bot, Host, Replay, Sdk, Trace, Turn, Value,
+    Bot, Host, Memory, Replay, Sdk, Trace, Turn, Value, diff,
     host::{HttpFailure, HttpRequest, HttpResponse, KvsScope, Mail, ScriptCall, ScriptOutcome},
     memory::Change,
     replay::Refuse,
@@ -91,13 +92,51 @@ impl Rehearsal {
         Ok(Rehearsal { bot, scripts })
     }
 
-    /// Does a stored turn again.
+    /// Does stored turns of one conversation again, oldest first. Where `each` is false, what a turn leaves
+    /// differently in the memory is there when the next one begins, unless somebody else wrote there between
+    /// the two or the session expired.
     ///
     /// # Errors
-    /// If the stored trace can't be read.
-    pub async fn replay(&self, turn: &turns::Turn) -> Result<Replayed, Unreadable> {
-        let offline = Offline { bot: &self.bot, scripts: &self.scripts };
-        replay(&self.bot.engine, offline, turn).await
+    /// If a stored trace can't be read.
+    pub async fn replay(&self, turns: &[turns::Turn], each: bool) -> Result<Vec<Replayed>, Unreadable> {
+        let mut all = Vec::with_capacity(turns.len());
+        let mut last: Option<(i64, Ended)> = None;
+        for turn in turns {
+            let mut trace = trace::read(turn)?;
+            let recorded = trace.before.clone();
+            if let Some((_, ended)) = last.take().filter(|(number, _)| !each && number + 1 == turn.turn) {
+                ended.carry_over(&mut trace.before);
+            }
+            let offline = Offline { bot: &self.bot, scripts: &self.scripts };
+            let (replayed, ended) = replay(&self.bot.engine, offline, turn.turn, trace, recorded).await?;
+            last = Some((turn.turn, ended));
+            all.push(replayed);
+        }
+        Ok(all)
+    }
+}
+
+/// The memories after a turn.
+struct Ended {
+    recorded: Memory,
+    now: Memory,
+}
+
+impl Ended {
+    /// Puts into a recorded memory what is different now.
+    fn carry_over(self, before: &mut Memory) {
+        let Ended { recorded, now } = self;
+        let parts = [
+            (&mut before.user, recorded.user, now.user),
+            (&mut before.session, recorded.session, now.session),
+            (&mut before.context, recorded.context, now.context),
+            (&mut before.temp, recorded.temp, now.temp),
+        ];
+        for (part, recorded, now) in parts {
+            if *part == recorded {
+                *part = now;
+            }
+        }
     }
 }
 
@@ -181,21 +220,30 @@ impl Host for Offline<'_> {
     }
 }
 
-/// Does a stored turn again. `fallback` runs the scripts that the record doesn't know.
-///
-/// # Errors
-/// If the stored trace can't be read.
-async fn replay<H: Host>(bot: &Bot, fallback: H, turn: &turns::Turn) -> Result<Replayed, Unreadable> {
-    let recorded = trace::read(turn)?;
-    let host = Replay::with_fallback(&recorded.effects, fallback);
-    let again = Turn::again(bot, &host, &recorded).await.trace;
-    // As it would come back from the store, like the recorded one.
-    let again = serde_json::to_string(&again).and_then(|text| serde_json::from_str(&text));
-    let again = again.map_err(|error| Unreadable { turn: turn.turn, error })?;
-    Ok(Replayed { turn: turn.turn, differences: differences(&recorded, &again) })
+/// Does a turn again, whose memory `before` was `recorded`. `fallback` runs the scripts that the record doesn't
+/// know.
+async fn replay<H: Host>(
+    bot: &Bot,
+    fallback: H,
+    turn: i64,
+    trace: Trace,
+    recorded: Memory,
+) -> Result<(Replayed, Ended), Unreadable> {
+    let host = Replay::with_fallback(&trace.effects, fallback);
+    let outcome = Turn::again(bot, &host, &trace).await;
+    // As they would come back from the store, like the recorded ones.
+    let stored = serde_json::to_string(&outcome.memory).and_then(|text| serde_json::from_str(&text));
+    let now = stored.map_err(|error| Unreadable { turn, error })?;
+    let stored = serde_json::to_string(&outcome.trace).and_then(|text| serde_json::from_str(&text));
+    let again: Trace = stored.map_err(|error| Unreadable { turn, error })?;
+    let mut after = recorded;
+    trace.changes.iter().for_each(|change| apply(&mut after, change));
+    let ended = Ended { recorded: after, now };
+    let differences = differences(&trace, &again, diff(&ended.recorded, &ended.now));
+    Ok((Replayed { turn, differences }, ended))
 }
 
-fn differences(recorded: &Trace, now: &Trace) -> Vec<Difference> {
+fn differences(recorded: &Trace, now: &Trace, memory: Vec<Change>) -> Vec<Difference> {
     let (a, b) = (Secrets::of(recorded), Secrets::of(now));
     let shown = |value: &Value| b.redact(&a.redact(value));
     let mut found = Vec::new();
@@ -210,11 +258,58 @@ fn differences(recorded: &Trace, now: &Trace) -> Vec<Difference> {
             found.push(Difference::Reply { at: at + 1, recorded: shown(&recorded), now: shown(&now) });
         }
     }
-    for (path, recorded, now) in memories(&recorded.changes, &now.changes) {
-        let value = |value: &Value| b.member(path, &a.member(path, value));
-        found.push(Difference::Memory { path: path.to_owned(), recorded: value(recorded), now: value(now) });
+    for Change { path, before, after } in memory {
+        let value = |value: &Value| b.member(&path, &a.member(&path, value));
+        let (recorded, now) = (value(&before), value(&after));
+        found.push(Difference::Memory { path, recorded, now });
     }
     found
+}
+
+/// Makes a recorded change.
+fn apply(memory: &mut Memory, change: &Change) {
+    let (part, path) = change.path.split_once('.').unwrap_or((&change.path, ""));
+    let part = match part {
+        "user" => &mut memory.user,
+        "session" => &mut memory.session,
+        "context" => &mut memory.context,
+        "temp" => &mut memory.temp,
+        _ => return,
+    };
+    set(part, path, &change.after);
+}
+
+/// Sets what stands at a path. A name may have a dot in it: what is there tells.
+fn set(place: &mut Value, path: &str, value: &Value) {
+    if path.is_empty() {
+        *place = value.clone();
+        return;
+    }
+    let splits = path.match_indices('.').map(|(at, _)| (&path[..at], &path[at + 1..]));
+    match place {
+        Value::Array(items) => {
+            let (at, rest) = path.split_once('.').unwrap_or((path, ""));
+            if let Some(item) = at.parse().ok().and_then(|at: usize| items.get_mut(at)) {
+                set(item, rest, value);
+            }
+        }
+        Value::Object(members) => {
+            let inner = |name: &str| matches!(members.get(name), Some(Value::Object(_) | Value::Array(_)));
+            let found = splits.filter(|_| !members.has(path)).find(|(name, _)| inner(name));
+            match found {
+                Some((name, rest)) => {
+                    if let Some(member) = members.get_mut(name) {
+                        set(member, rest, value);
+                    }
+                }
+                None if value.is_undefined() => {
+                    members.remove(path);
+                }
+                None => members.set(path, value.clone()),
+            }
+        }
+        _ => {}
+    }
 }
 
 fn nodes(trace: &Trace) -> Vec<String> {
@@ -223,23 +318,6 @@ fn nodes(trace: &Trace) -> Vec<String> {
         _ => None,
     });
     nodes.collect()
-}
-
-/// Where two memories differ that came of the same one: path, and the values.
-fn memories<'a>(recorded: &'a [Change], now: &'a [Change]) -> Vec<(&'a str, &'a Value, &'a Value)> {
-    let find = |changes: &'a [Change], path: &str| changes.iter().find(|change| change.path == path);
-    let mut found = Vec::new();
-    for change in recorded {
-        // What changed on one side only has its old value on the other.
-        let other = find(now, &change.path).map_or(&change.before, |other| &other.after);
-        if change.after != *other {
-            found.push((change.path.as_str(), &change.after, other));
-        }
-    }
-    for change in now.iter().filter(|change| find(recorded, &change.path).is_none()) {
-        found.push((change.path.as_str(), &change.before, &change.after));
-    }
-    found
 }
 
 impl fmt::Display for Difference {
@@ -267,5 +345,44 @@ impl fmt::Display for Difference {
                 writeln!(f, "  memory {}\n    - {}\n    + {}", clean(path), text(recorded, short), text(now, short))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memory(temp: &str) -> Memory {
+        Memory { temp: Value::parse(temp).unwrap(), ..Memory::default() }
+    }
+
+    #[test]
+    fn recorded_changes_lead_to_what_was_stored() {
+        for (before, after) in [
+            ("{}", r#"{"a":1}"#),
+            (r#"{"a":{"b":[1,{"c":2}],"d":3}}"#, r#"{"a":{"b":[1,{"c":4}]},"e":{"f":1}}"#),
+            (r#"{"a.b":1,"a":{"c":1}}"#, r#"{"a.b":2,"a":{"c":{"d":1}}}"#),
+            (r#"{"a":[1]}"#, r#"{"a":[]}"#),
+            (r#"{"a":1}"#, r#"{"x.y":{"z":1}}"#),
+        ] {
+            let (mut made, after) = (memory(before), memory(after));
+            for change in diff(&made.clone(), &after) {
+                apply(&mut made, &change);
+            }
+            assert_eq!(made, after);
+        }
+    }
+
+    #[test]
+    fn only_what_nobody_else_wrote_is_carried_over() {
+        let ended = Ended { recorded: memory("{\"n\":1}"), now: memory("{\"n\":2}") };
+        let mut next = Memory { user: Value::parse("{\"by\":\"other\"}").unwrap(), ..memory("{\"n\":1}") };
+        let user = next.user.clone();
+        ended.carry_over(&mut next);
+        assert_eq!((next.user, next.temp.to_json()), (user, "{\"n\":2}".to_owned()));
+        let ended = Ended { recorded: memory("{\"n\":1}"), now: memory("{\"n\":2}") };
+        let mut expired = Memory::default();
+        ended.carry_over(&mut expired);
+        assert_eq!(expired, Memory::default());
     }
 }

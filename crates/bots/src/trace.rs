@@ -149,7 +149,8 @@ impl Secrets {
             texts(&incoming.credentials, &mut found);
             named(&incoming.payload, &mut found);
         }
-        for memory in [&trace.before.user, &trace.before.session, &trace.before.temp, &trace.before.bot] {
+        let before = &trace.before;
+        for memory in [&before.user, &before.session, &before.context, &before.temp, &before.bot] {
             named(memory, &mut found);
         }
         for change in &trace.changes {
@@ -255,6 +256,11 @@ fn texts(value: &Value, found: &mut BTreeSet<String>) {
 /// All texts in members whose names say that they are secret.
 fn named(value: &Value, found: &mut BTreeSet<String>) {
     match value {
+        // An instruction that waits in the memory has its arguments as text.
+        Value::String(text) => {
+            let arguments = text.find('{').and_then(|at| Value::parse(&text[at..]).ok());
+            arguments.iter().for_each(|arguments| named(arguments, found));
+        }
         Value::Array(items) => items.iter().for_each(|item| named(item, found)),
         Value::Object(members) => {
             for (name, value) in members.iter() {
@@ -370,7 +376,15 @@ impl fmt::Display for Shown {
             match (before.is_undefined(), after.is_undefined()) {
                 (true, _) => writeln!(f, "  + {path} = {}", short(after))?,
                 (false, true) => writeln!(f, "  - {path} = {}", short(before))?,
-                (false, false) => writeln!(f, "  ~ {path}: {} → {}", short(before), short(after))?,
+                (false, false) => match (before, after) {
+                    (Value::Array(before), Value::Array(after)) => {
+                        let gone = before.iter().filter(|item| !after.contains(item));
+                        gone.into_iter().try_for_each(|item| writeln!(f, "  - {path}[] = {}", short(item)))?;
+                        let new = after.iter().filter(|item| !before.contains(item));
+                        new.into_iter().try_for_each(|item| writeln!(f, "  + {path}[] = {}", short(item)))?;
+                    }
+                    (before, after) => writeln!(f, "  ~ {path}: {} → {}", short(before), short(after))?,
+                },
             }
         }
         Ok(())
@@ -466,6 +480,8 @@ mod tests {
                 {"path": "temp.n", "before": 1, "after": 2},
                 {"path": "user.apiToken", "after": "tok-0123456789"},
                 {"path": "temp.copy", "after": "it is s3cr3t-header"},
+                {"path": "session.list", "before": [1, 2], "after": [2, 3, 4]},
+                {"path": "context.queue", "after": {"instructions": [{"fn": "own {\"password\":\"waiting-secret\"}"}]}},
             ],
             "steps": [
                 {"step": "node", "flow": "main.flow.json", "node": "entry", "resumed": false},
@@ -489,7 +505,8 @@ mod tests {
     fn secrets_are_nowhere() {
         let shown = show(&stored()).unwrap();
         let everything = format!("{}{shown}", serde_json::to_string(&shown).unwrap());
-        for secret in ["claim-of-ada", "tok-0123456789", "s3cr3t-header", "abcdefgh", "ada:pw", "k1"] {
+        for secret in ["claim-of-ada", "tok-0123456789", "s3cr3t-header", "abcdefgh", "ada:pw", "k1", "waiting-secret"]
+        {
             assert!(!everything.contains(secret), "{secret}: {everything}");
         }
         assert_eq!(shown.changes[2].after, "it is [redacted]".into());
@@ -506,6 +523,7 @@ mod tests {
             r#"    action basic-skills/call_api {"url":"https://[redacted]@x.example/?api_key=[redacted]&q=1","headers":"[redacted]"} 12 ms ✓"#,
             "    GET https://x.example/ → 200\n",
             "  ~ temp.n: 1 → 2\n",
+            "  - session.list[] = 1\n  + session.list[] = 3\n  + session.list[] = 4\n",
             "  + user.apiToken = \"[redacted]\"\n",
             "    waits for the user\n",
         ] {

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use duologue_bots::replay::Rehearsal;
+use duologue_bots::replay::{Rehearsal, Replayed};
 use duologue_model::id::BotId;
 use duologue_outbound::AllowList;
 
@@ -17,8 +17,9 @@ use crate::{
 
 /// Do recorded turns again with a changed v12 bot, and print the differences.
 ///
-/// Each turn begins with the memory that it began with then, and the world answers what it answered then:
-/// nothing is sent and nothing is written. Scripts that changed, or that are given something else, run again.
+/// The same is said to the changed bot, and the world answers what it answered then: nothing is sent and
+/// nothing is written. Scripts that changed, or that are given something else, run again. What a turn leaves
+/// differently in the memory is there in the next one.
 /// Ends with exit code 1 if replies, nodes passed or memories differ, and with 2 if it can't be done.
 ///
 /// Examples:
@@ -41,6 +42,9 @@ pub struct Args {
     /// The bot's id, with --user. [default: the name of the bot's folder]
     #[arg(long, value_name = "ID", conflicts_with = "conversation")]
     bot_id: Option<String>,
+    /// Let each turn begin with the memory that it began with then, whatever the turns before it do now.
+    #[arg(long)]
+    each: bool,
     /// How many turns, the latest.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=50))]
     last: u32,
@@ -72,15 +76,15 @@ pub async fn run(args: Args) -> Result<bool, Error> {
     // Nothing is sent, so nothing has to be reached.
     let options = bot_options(args.v12_data.unwrap_or_default(), public_url, AllowList::default())?;
     let rehearsal = Rehearsal::load(&args.bot, bot.as_str(), &options).await?;
+    let replayed = rehearsal.replay(&turns, args.each).await?;
     let mut out = std::io::stdout().lock();
     let mut changed = 0;
-    for turn in &turns {
-        let replayed = rehearsal.replay(turn).await?;
-        if !replayed.differences.is_empty() {
+    for (turn, Replayed { differences, .. }) in turns.iter().zip(&replayed) {
+        if !differences.is_empty() {
             changed += 1;
             writeln!(out, "Turn {} · {}", turn.turn, turn.at)?;
         }
-        for difference in &replayed.differences {
+        for difference in differences {
             write!(out, "{difference}")?;
         }
     }

@@ -150,10 +150,16 @@ pub struct Prepared {
 
 impl Prepared {
     pub fn serve(self) -> Server {
+        self.serve_with(&[])
+    }
+
+    /// With more options, until it is started again.
+    pub fn serve_with(self, extra: &[&str]) -> Server {
         let address = free_address();
         let child = Command::new(binary())
             .args(["serve", "--listen", &address, "--log", "warn"])
             .args(place(&self.data, self.database.as_deref()))
+            .args(extra)
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
