@@ -1,0 +1,242 @@
+//! The trace of a turn: what it did and what the world answered, enough to see why and to do it again.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    bot::Hook,
+    host::{HttpFailure, HttpRequest, HttpResponse, KvsScope, Mail, ScriptError, ScriptKind, ScriptOutcome},
+    memory::{Change, Memory},
+    turn::Incoming,
+    value::{Text, Value},
+};
+
+/// Everything about one turn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Trace {
+    /// The bot's id.
+    pub bot: String,
+    /// What set the turn off.
+    pub input: Input,
+    /// The memory it began with.
+    pub before: Memory,
+    /// How the memory it ended with differs.
+    pub changes: Vec<Change>,
+    /// What happened, in order.
+    pub steps: Vec<Step>,
+    /// What the world answered, in order; [`crate::Replay`] answers the same again.
+    pub effects: Vec<Effect>,
+    /// The payloads that were sent.
+    pub replies: Vec<Value>,
+}
+
+/// What set a turn off.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Input {
+    /// A message.
+    Message(Box<Incoming>),
+    /// A conversation's time was up; the user's id.
+    Timeout(String),
+}
+
+/// One thing that happened in a turn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum Step {
+    /// A node began, or went on after waiting.
+    Node { flow: Text, node: Text, resumed: bool },
+    /// A condition was evaluated.
+    Condition { text: Text, target: Text, value: bool },
+    /// Content was rendered.
+    Say { content: String, payloads: usize },
+    /// An action ran, for so many milliseconds.
+    Action { name: String, args: Value, millis: i64, error: Option<String> },
+    /// A hook ran, for so many milliseconds.
+    Hook { hook: Hook, name: String, millis: i64, error: Option<String> },
+    /// A transition or a script moved on.
+    Jump { target: String },
+    /// A skill's sub-flow was entered.
+    Skill { flow: String },
+    /// Between suggestions and flows, this was chosen.
+    Decision { source: String, details: String, reason: String },
+    /// The conversation waits for the user.
+    Wait,
+    /// The conversation ended.
+    End,
+    /// A loop was cut; the conversation was reset.
+    Loop,
+    /// Something failed.
+    Error { kind: FailureKind, message: String, flow: String, node: String },
+    /// A script logged something.
+    Log { level: String, text: String },
+}
+
+/// Kinds of failures (`flows.md` § 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// An action threw or doesn't exist.
+    Action,
+    /// A jump led nowhere.
+    Jump,
+    /// Content, a template, arguments or a condition was wrong. The original left the conversation stuck
+    /// on it; here it goes to the error flow like the others, and where there is none the conversation
+    /// is reset.
+    Engine,
+    /// The position in the memory doesn't exist in the bot.
+    Lost,
+    /// Something smaller that doesn't change the turn's course.
+    Ignored,
+}
+
+/// What the world answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "effect", rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum Effect {
+    Now { millis: i64 },
+    Random { value: f64 },
+    EventId { id: String },
+    Script { kind: ScriptKind, name: String, calls: Vec<(String, Vec<Value>)>, ran: Ran },
+    Http { request: HttpRequest, result: Result<HttpResponse, HttpFailure> },
+    Mail { mail: Mail, result: Result<(), String> },
+    KvsGet { scope: KvsScope, key: String, result: Result<Option<Value>, String> },
+    Sdk { method: String, args: Vec<Value>, result: Result<Value, String> },
+    Predict { result: Result<Option<Value>, String> },
+}
+
+/// What a script left behind, the event as its differences to the one that the script was given.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ran {
+    /// Its value, or what it threw.
+    pub result: Result<Value, ScriptError>,
+    /// What it changed in the event.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub event: Vec<Patch>,
+    /// The suggestions, if it changed that variable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suggestions: Option<Value>,
+}
+
+/// A member that a script set or removed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Patch {
+    /// Names of members from the event down; empty: the whole event.
+    pub path: Vec<Text>,
+    /// The new value; absent if the member was removed.
+    #[serde(default, skip_serializing_if = "Value::is_undefined")]
+    pub value: Value,
+}
+
+impl Ran {
+    /// Condenses what a script left behind, given `event`.
+    pub(crate) fn of(outcome: &ScriptOutcome, event: &Value) -> Ran {
+        let mut patches = Vec::new();
+        if let Some(changed) = &outcome.event {
+            compare(&mut Vec::new(), event, changed, &mut patches);
+            let mut again = event.clone();
+            patches.iter().for_each(|patch| patch.apply(&mut again));
+            // Where members have another order now, the differences don't tell the whole story.
+            if !same(&again, changed) {
+                patches = vec![Patch { path: Vec::new(), value: changed.clone() }];
+            }
+        }
+        Ran { result: outcome.result.clone(), event: patches, suggestions: outcome.suggestions.clone() }
+    }
+
+    /// What the script left behind, given `event`.
+    pub(crate) fn outcome(&self, event: &Value) -> ScriptOutcome {
+        let mut changed = None;
+        for patch in &self.event {
+            patch.apply(changed.get_or_insert_with(|| event.clone()));
+        }
+        ScriptOutcome { result: self.result.clone(), event: changed, suggestions: self.suggestions.clone() }
+    }
+}
+
+impl Patch {
+    fn apply(&self, event: &mut Value) {
+        let Some((name, path)) = self.path.split_last() else {
+            *event = self.value.clone();
+            return;
+        };
+        let mut place = event;
+        for name in path {
+            let members = place.make_object();
+            if !members.has(name) {
+                members.set(name.clone(), Value::object());
+            }
+            match members.get_mut(name) {
+                Some(member) => place = member,
+                None => return,
+            }
+        }
+        if self.value.is_undefined() {
+            place.make_object().remove(name);
+        } else {
+            place.make_object().set(name.clone(), self.value.clone());
+        }
+    }
+}
+
+fn compare(path: &mut Vec<Text>, before: &Value, after: &Value, patches: &mut Vec<Patch>) {
+    match (before, after) {
+        (Value::Object(a), Value::Object(b)) => {
+            for (name, value) in a.iter() {
+                path.push(name.clone());
+                compare(path, value, b.get(name).unwrap_or(&Value::Undefined), patches);
+                path.pop();
+            }
+            for (name, value) in b.iter().filter(|(name, _)| !a.has(name)) {
+                path.push(name.clone());
+                compare(path, &Value::Undefined, value, patches);
+                path.pop();
+            }
+        }
+        (before, after) if same(before, after) => {}
+        (_, after) => patches.push(Patch { path: path.clone(), value: after.clone() }),
+    }
+}
+
+/// Whether two values are written the same, order of members included.
+fn same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => {
+            let written = |(_, value): &(&Text, &Value)| !value.is_undefined();
+            let (mut a, mut b) = (a.iter().filter(written), b.iter().filter(written));
+            loop {
+                match (a.next(), b.next()) {
+                    (None, None) => return true,
+                    (Some((n, a)), Some((m, b))) if n == m && same(a, b) => {}
+                    _ => return false,
+                }
+            }
+        }
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        (a, b) => a == b,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_are_kept_as_differences() {
+        let event = Value::parse(r#"{"a":1,"state":{"temp":{"x":1,"y":{"z":2}},"user":{}},"l":[1,2]}"#).unwrap();
+        for changed in [
+            r#"{"a":1,"state":{"temp":{"x":1,"y":{"z":3}},"user":{"n":null}},"l":[1,2]}"#,
+            r#"{"a":1,"state":{"temp":{},"user":{}},"l":[]}"#,
+            r#"{"state":{"temp":{"x":1,"y":{"z":2}},"user":{}},"l":[1,2],"a":1}"#,
+            r#"{"a":1,"state":5}"#,
+        ] {
+            let outcome = ScriptOutcome::changed(Value::parse(changed).unwrap());
+            let ran = Ran::of(&outcome, &event);
+            let stored: Ran = serde_json::from_str(&serde_json::to_string(&ran).unwrap()).unwrap();
+            assert_eq!(stored.outcome(&event).event.unwrap().to_json(), changed);
+        }
+        let ran = Ran::of(&ScriptOutcome::changed(event.clone()), &event);
+        assert_eq!(ran.event, []);
+    }
+}
