@@ -20,6 +20,7 @@ mod admin;
 mod body;
 mod bounds;
 mod call;
+mod converse;
 mod cors;
 mod dispatch;
 mod envelope;
