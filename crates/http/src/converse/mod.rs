@@ -3,4 +3,5 @@
 //! Texts, bodies and rules of the dialect are in the crate `v12`; turns are run by the crate `bots`.
 //! Here requests are taken apart and answers put together.
 
+pub(crate) mod accounts;
 pub(crate) mod auth;
