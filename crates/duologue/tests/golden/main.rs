@@ -75,8 +75,7 @@ fn replay_all(golden: &Path, database: Option<&str>) {
         // Users of different bots wait side by side.
         let groups = if name.starts_with("29") { by_bot(steps) } else { vec![steps.iter().enumerate().collect()] };
         std::thread::scope(|threads| {
-            let replays: Vec<_> =
-                groups.into_iter().map(|group| threads.spawn(|| scene.replay(name, group))).collect();
+            let replays: Vec<_> = groups.into_iter().map(|group| threads.spawn(|| scene.replay(name, group))).collect();
             for replay in replays {
                 failures.extend(replay.join().unwrap());
             }
@@ -140,7 +139,8 @@ impl Scene {
             if let Err(reason) = verdict {
                 let asked = step.body.as_deref().unwrap_or_default();
                 let asked: String = asked.chars().take(200).collect();
-                let why = difference.map(|difference| format!(" (deliberate: {})", difference.what)).unwrap_or_default();
+                let why =
+                    difference.map(|difference| format!(" (deliberate: {})", difference.what)).unwrap_or_default();
                 failures.push(format!("{name}, step {at}{why}: {} {} {asked}\n{reason}", step.method, step.path));
             }
         }
@@ -163,7 +163,10 @@ fn copy(golden: &Path, folder: &Path, port: u16) -> PathBuf {
     let adjust = |text: String| {
         text.replace("http://127.0.0.1:3999/", &format!("http://127.0.0.1:{port}/"))
             .replace("\"timeoutInterval\": \"3s\"", &format!("\"timeoutInterval\": \"{}ms\"", 3000.0 / FASTER))
-            .replace("\"sessionTimeoutInterval\": \"9s\"", &format!("\"sessionTimeoutInterval\": \"{}ms\"", 9000.0 / FASTER))
+            .replace(
+                "\"sessionTimeoutInterval\": \"9s\"",
+                &format!("\"sessionTimeoutInterval\": \"{}ms\"", 9000.0 / FASTER),
+            )
     };
     copy_folder(&golden.join("data"), &data, &adjust);
     std::fs::create_dir_all(data.join("storage")).unwrap();

@@ -87,7 +87,9 @@ impl Step {
 
     /// The headers to be sent, with the tokens that stand in them by name.
     pub fn headers_with(&self, tokens: &HashMap<&'static str, String>) -> Vec<(String, String)> {
-        let fill = |value: &str| match value.split_once('{').and_then(|(before, rest)| Some((before, rest.strip_suffix('}')?)))
+        let fill = |value: &str| match value
+            .split_once('{')
+            .and_then(|(before, rest)| Some((before, rest.strip_suffix('}')?)))
         {
             Some((before, name)) => format!("{before}{}", tokens[name]),
             None => value.to_owned(),
@@ -122,7 +124,8 @@ pub fn tokens(config: &Json, admin: String) -> HashMap<&'static str, String> {
              \"iat\":{now}{rest}}}"
         )
     };
-    let own = |email: &str, version, admin, rest: &str| jwt::sign(&claims(email, version, admin, rest), secret.as_bytes());
+    let own =
+        |email: &str, version, admin, rest: &str| jwt::sign(&claims(email, version, admin, rest), secret.as_bytes());
     let ours = "admin@example.com";
     let end_user = |audience: &str, until: u64, key: &str| {
         let claims = format!(
