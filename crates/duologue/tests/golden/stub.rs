@@ -1,7 +1,7 @@
 //! The service that the recorded bots' Call API flows call. It lives as long as the test's process.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
     time::Duration,
 };
