@@ -6,7 +6,13 @@
 
 use std::{sync::OnceLock, time::Duration};
 
-use duologue_store::{Store, v12::accounts::Account as Stored};
+use duologue_store::{
+    Store,
+    v12::{
+        accounts::Account as Stored,
+        kvs::{Change, Write},
+    },
+};
 use duologue_v12::{
     Answer, ApiError,
     auth::{
@@ -117,8 +123,12 @@ pub(crate) async fn serve(
         Route::Logout => log_out(store, config, headers).await,
         Route::GetToken => {
             auth::collaborator(store, &config.tokens, headers).await?;
-            Ok(if config.tokens.cookie { Answer::text(200, presented(config, headers)?) } else { plain(201, "Created") }
-                .into())
+            Ok(if config.tokens.cookie {
+                Answer::text(200, presented(config, headers)?)
+            } else {
+                plain(201, "Created")
+            }
+            .into())
         }
         Route::Ping => {
             auth::collaborator(store, &config.tokens, headers).await?;
@@ -128,9 +138,8 @@ pub(crate) async fn serve(
         Route::Version => Ok(Answer::text(200, version(config)).into()),
         Route::Status => {
             let database = if store.ping().await.is_ok() { "up" } else { "down" };
-            let body = format!(
-                "{{\"botpress\":\"up\",\"database\":\"{database}\",\"messaging\":\"up\",\"nlu\":\"down\"}}"
-            );
+            let body =
+                format!("{{\"botpress\":\"up\",\"database\":\"{database}\",\"messaging\":\"up\",\"nlu\":\"down\"}}");
             Ok(Answer::json(200, body).into())
         }
     }
@@ -169,9 +178,27 @@ async fn log_in(store: &Store, config: &GlobalConfig, strategy: &str, body: &Jso
         let Some(account) = outcome.account.or(known) else { break };
         let is_super_admin = now_stored || config.is_super_admin(&account.email, strategy);
         let identity = login::identity(&login, &account, &config.collaborators, is_super_admin);
+        remember_chat_user(store, config, &login, &identity).await?;
         return welcome(config, store, &identity, "Login successful");
     }
     Err(ApiError::plain(400, "Error", "The account is being changed by others. Try again."))
+}
+
+/// Bots find out by the shared store whom a chat user logged in as, for as long as the token lasts.
+async fn remember_chat_user(
+    store: &Store,
+    config: &GlobalConfig,
+    login: &Login,
+    identity: &Identity,
+) -> Result<(), ApiError> {
+    let Some((channel, target)) = &login.chat_user else { return Ok(()) };
+    let value = serde_json::json!({ "email": identity.email, "strategy": identity.strategy });
+    let change = Change::Set {
+        key: format!("{channel}::{target}"),
+        value: duologue_model::Json::of(&value),
+        expires_in: u64::try_from(config.tokens.duration.as_millis()).ok(),
+    };
+    store.write_v12_values(vec![Write { bot: None, change }]).await.map_err(failed)
 }
 
 async fn register(store: &Store, config: &GlobalConfig, strategy: &str, body: &Json) -> Result<Reply, ApiError> {
@@ -440,7 +467,11 @@ mod tests {
         assert_eq!(reply.answer.status, 200, "{}", reply.answer.body);
         let account = scene.store.v12_account("default", "ada@example.com").await.unwrap().unwrap();
         assert!(account.password.starts_with("$argon2id$") && account.salt.is_empty());
-        assert_eq!(scene.log_in("secret-pass").await.answer.status, 200);
+        let chat = r#"{"email":"ada@example.com","password":"secret-pass","channel":"api","target":"u1"}"#;
+        let chat = scene.ask(Method::POST, "/api/v1/auth/login/basic/default", &[], chat).await;
+        assert_eq!(chat.answer.status, 200);
+        let kept = scene.store.v12_value(None, "api::u1").await.unwrap().unwrap();
+        assert_eq!(kept.text(), r#"{"email":"ada@example.com","strategy":"default"}"#);
 
         let token = format!("Bearer {}", member(&reply, "jwt"));
         let headers = [("authorization", token.as_str())];
