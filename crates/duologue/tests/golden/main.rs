@@ -127,7 +127,7 @@ impl Scene {
     fn start(golden: &Path, database: Option<&str>) -> Scene {
         let folder = tempfile::tempdir().unwrap();
         let data = copy(golden, folder.path(), stub::start());
-        let arguments = ["--v12-data", data.to_str().unwrap(), "--allow-private-network"];
+        let arguments = ["--v12-data", data.to_str().unwrap(), "--allow-outbound", "127.0.0.1"];
         let server = Server::prepare(database, &[]).serve_with(&arguments);
         let address = server.url.trim_start_matches("http://").to_owned();
         let config = std::fs::read_to_string(data.join("global/botpress.config.json")).unwrap();
