@@ -26,7 +26,10 @@ use duologue_v12::{
 use http::{HeaderMap, Method, header};
 use tokio::sync::Semaphore;
 
-use super::auth::{self, failed};
+use super::{
+    auth::{self, failed},
+    decoded,
+};
 
 /// Passwords hashed at once: each takes a core and 19 MiB.
 static HASHING: Semaphore = Semaphore::const_new(2);
@@ -60,8 +63,8 @@ pub(crate) enum Route {
 }
 
 impl Route {
-    /// The route of a path, given as its decoded parts without empty ones. Literal parts may be in any
-    /// case.
+    /// The route of a path, given as its parts as they were sent, without empty ones. Literal parts may be in
+    /// any case.
     pub(crate) fn find(method: &Method, path: &[&str]) -> Option<Route> {
         let lower: Vec<String> = path.iter().map(|part| part.to_ascii_lowercase()).collect();
         let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
@@ -113,8 +116,8 @@ pub(crate) async fn serve(
     body: &Json,
 ) -> Result<Reply, ApiError> {
     match route {
-        Route::Login(strategy) => log_in(store, config, strategy, body).await,
-        Route::Register(strategy) => register(store, config, strategy, body).await,
+        Route::Login(strategy) => log_in(store, config, &decoded(strategy)?, body).await,
+        Route::Register(strategy) => register(store, config, &decoded(strategy)?, body).await,
         Route::Config => {
             let is_first = !store.has_v12_accounts().await.map_err(failed)?;
             Ok(Answer::success("Auth Config", &config.auth_payload(is_first)).into())
