@@ -116,7 +116,7 @@ pub const ALL: &[Difference] = &[
         400,
         r#"{"statusCode":400,"type":"Error","message":"There is no login strategy \"nope\" with passwords"}"#,
     ),
-    refuses("33", 21, HOME, 404, ""),
+    refuses("33", 21, HOME, 405, r#"{"type":"MethodNotFound"}"#),
     answers(
         "36",
         15,
