@@ -18,7 +18,12 @@ pub struct Answer {
 impl Answer {
     /// The first header of this name, whatever its case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers_called(name).next()
+    }
+
+    /// All headers of this name.
+    pub fn headers_called(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.headers.iter().filter(move |(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     pub fn text(&self) -> String {
