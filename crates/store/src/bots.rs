@@ -376,6 +376,9 @@ impl Script for Delete {
             "DELETE FROM past_positions WHERE bot_id = ?1",
             "DELETE FROM conversation_order WHERE bot_id = ?1",
             "DELETE FROM conversations WHERE bot_id = ?1",
+            "DELETE FROM v12_turns WHERE conversation_id IN (SELECT conversation_id FROM v12_conversations WHERE bot_id = ?1)",
+            "DELETE FROM v12_conversations WHERE bot_id = ?1",
+            "DELETE FROM v12_kvs WHERE bot_id = ?1",
             "DELETE FROM users WHERE bot_id = ?1",
             "DELETE FROM bots WHERE id = ?1",
         ] {

@@ -335,6 +335,8 @@ impl Script for Delete {
                 params![bot, id],
             ),
             ("DELETE FROM conversations WHERE id = ?1", params![id]),
+            ("DELETE FROM v12_turns WHERE conversation_id = ?1", params![id]),
+            ("DELETE FROM v12_conversations WHERE conversation_id = ?1", params![id]),
         ] {
             tx.execute(sql, params).await?;
         }

@@ -19,6 +19,7 @@
 //!   `tasks`, `tag_index`, `analytics`, `import`: the runtime data.
 //! * `access` tokens and who they are; `account`, `workspaces`, `bots`, `integrations`: the admin
 //!   data. `setup` the first start.
+//! * `v12` bots made for Botpress v12: accounts, memories, key-value stores, turns.
 //! * `timers` what becomes due; `idempotency` answers kept for repeated requests.
 //! * `maintenance` backup and verification of the embedded engine.
 
@@ -50,6 +51,7 @@ pub mod tasks;
 pub mod timers;
 pub mod tx;
 pub mod users;
+pub mod v12;
 pub mod workflows;
 pub mod workspaces;
 

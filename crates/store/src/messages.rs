@@ -6,7 +6,7 @@
 
 use duologue_model::{
     Conversation, Direction, Error as Refusal, ErrorKind, Identity, Json, Message, Origin, Tags, Timestamp, User,
-    id::{ConversationId, EventId, MessageId, Series, UserId},
+    id::{BotId, ConversationId, EventId, MessageId, Series, UserId},
     tags::TagPatch,
 };
 
@@ -248,6 +248,53 @@ async fn write(tx: &mut Tx<'_>, who: &Identity, place: &Place, message: &Message
         .await?;
     tx.touches().conversation(&place.id, place.at);
     Ok(())
+}
+
+/// How many columns [`write_many`] writes.
+pub(crate) const WRITTEN_COLUMNS: usize = 13;
+
+/// A message of a conversation whose bot runs here: nothing has to be delivered because of it.
+pub(crate) struct Written<'a> {
+    pub(crate) conversation: &'a ConversationId,
+    pub(crate) bot: &'a BotId,
+    pub(crate) id: MessageId,
+    pub(crate) at: Timestamp,
+    pub(crate) seq: i64,
+    pub(crate) kind: &'a str,
+    pub(crate) payload: &'a Json,
+    pub(crate) incoming: bool,
+    pub(crate) user: UserId,
+}
+
+impl<'a> Written<'a> {
+    /// Appends its columns. An incoming message is its own event, and without a row in the outbox a
+    /// processed one.
+    pub(crate) fn append(self, columns: &mut Vec<Param<'a>>) {
+        let direction = if self.incoming { Direction::Incoming } else { Direction::Outgoing };
+        let columns_of_one: [Param<'a>; WRITTEN_COLUMNS] = [
+            self.conversation.into(),
+            self.at.into(),
+            self.id.as_str().to_owned().into(),
+            self.bot.into(),
+            self.seq.into(),
+            self.kind.into(),
+            self.payload.into(),
+            direction.name().into(),
+            self.user.as_str().to_owned().into(),
+            Param::Null,
+            "{}".into(),
+            self.at.into(),
+            self.incoming.into(),
+        ];
+        columns.extend(columns_of_one);
+    }
+}
+
+/// Writes messages, the columns of one after the other. The caller moves the conversation.
+pub(crate) async fn write_many(tx: &mut Tx<'_>, columns: &[Param<'_>]) -> Result<()> {
+    let head = "INSERT INTO messages (conversation_id, created_at, id, bot_id, seq, type, payload, direction, user_id, \
+                origin, tags, updated_at, announced)";
+    tx.insert_many(head, WRITTEN_COLUMNS, columns, "").await
 }
 
 /// Keeps a message until its time. Its id exists at once; lists show it when it is due.

@@ -6,7 +6,10 @@
 use crate::{Error, Result};
 
 /// The migrations, oldest first. The version of the schema is how many of them have run.
-pub(crate) const MIGRATIONS: &[(&str, &str)] = &[("foundation", include_str!("../migrations/0001_foundation.sql"))];
+pub(crate) const MIGRATIONS: &[(&str, &str)] = &[
+    ("foundation", include_str!("../migrations/0001_foundation.sql")),
+    ("v12", include_str!("../migrations/0002_v12.sql")),
+];
 
 /// The version that this binary writes.
 pub(crate) const VERSION: i64 = MIGRATIONS.len() as i64;

@@ -9,7 +9,7 @@ use duologue_model::Timestamp;
 use crate::{
     Result, Store, events, idempotency, messages, params, states, tasks,
     tx::{Script, Tx},
-    workflows,
+    v12, workflows,
 };
 
 /// Rows settled in one transaction, so that others wait no longer than some milliseconds.
@@ -107,6 +107,7 @@ impl Script for Tidy {
                 params![now - FEED_MILLIS, now],
             )
             .await?;
+        gone += v12::kvs::tidy(tx).await?;
         Ok(gone)
     }
 }

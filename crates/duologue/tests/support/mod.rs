@@ -150,10 +150,16 @@ pub struct Prepared {
 
 impl Prepared {
     pub fn serve(self) -> Server {
+        self.serve_with(&[])
+    }
+
+    /// The same with more arguments; a server that is restarted is without them.
+    pub fn serve_with(self, arguments: &[&str]) -> Server {
         let address = free_address();
         let child = Command::new(binary())
             .args(["serve", "--listen", &address, "--log", "warn"])
             .args(place(&self.data, self.database.as_deref()))
+            .args(arguments)
             .stdout(Stdio::null())
             .spawn()
             .unwrap();

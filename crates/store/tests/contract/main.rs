@@ -19,6 +19,7 @@ mod states;
 mod tags;
 mod timers;
 mod users;
+mod v12;
 mod workflows;
 mod workspaces;
 

@@ -1,0 +1,577 @@
+//! What a conversation with a v12 bot remembers, and the transaction that ends a turn.
+//!
+//! A turn reads its memory once ([`Store::recall`]) and writes everything that came of it once
+//! ([`Commit`]): the user's message, the bot's, the memory, and what follows. A turn that read a memory
+//! which has changed since is refused, so that of two that ran at once (on two servers) one runs again.
+//!
+//! Messages that nobody was there to take stay in the conversation after `delivered_at`; the next turn
+//! that has a caller hands them over, whoever said them and whenever.
+
+use std::collections::BTreeMap;
+
+use duologue_model::{
+    Conversation, Identity, Json, Tags, Timestamp, User,
+    id::{BotId, ConversationId, Id, UserId, kind},
+};
+
+use super::{
+    CHANNEL, USER_TAG,
+    kvs::{self, UserWrite},
+};
+use crate::{
+    Result, Store, conversations, messages, params, participants,
+    sql::Row,
+    tx::{Script, Tx},
+    users,
+};
+
+/// How many turns of a conversation are kept.
+const KEPT_TURNS: i64 = 50;
+/// How many late messages are handed over at once.
+const LATE: i64 = 500;
+/// The longest value of a tag; a user's id that is longer isn't one.
+const LONGEST_TAG: usize = duologue_model::tags::MAX_VALUE;
+
+/// What a conversation remembers. All JSON objects.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Remembered {
+    /// The user's attributes, shared by all bots; `None` if nothing is known.
+    pub user: Option<Json>,
+    /// The bot's variables (key `global` of its store), if any were ever stored.
+    pub bot: Option<Json>,
+    /// The session; `None` if there is none, or it has expired.
+    pub session: Option<Json>,
+    /// The position in the dialog.
+    pub context: Json,
+    /// Variables of the conversation.
+    pub temp: Json,
+    /// Timeouts since the last message.
+    pub timeouts: i64,
+    /// When the dialog's wait for the user ends, if it waits.
+    pub context_expires_at: Option<Timestamp>,
+    /// How many turns there were: to be given back in [`Commit::turns_before`].
+    pub turns: i64,
+}
+
+fn empty() -> Json {
+    Json::trusted("{}".to_owned())
+}
+
+struct Recall {
+    bot: BotId,
+    user: String,
+    now: Timestamp,
+}
+
+impl Script for Recall {
+    type Out = Remembered;
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Remembered> {
+        let row = tx
+            .query_opt(
+                "SELECT u.attributes, k.value, c.session, c.context, c.temp, c.timeouts, c.context_expires_at, \
+                 c.session_expires_at, c.turns FROM (SELECT 1 AS one) o \
+                 LEFT JOIN v12_conversations c ON c.bot_id = ?1 AND c.user_id = ?2 \
+                 LEFT JOIN v12_users u ON u.channel = 'api' AND u.user_id = ?2 \
+                 LEFT JOIN v12_kvs k ON k.bot_id = ?1 AND k.key = 'global' AND (k.expires_at IS NULL OR k.expires_at > ?3)",
+                params![&self.bot, &self.user, self.now],
+            )
+            .await?;
+        row.map_or_else(|| Ok(nothing()), |mut row| remembered(&mut row, self.now))
+    }
+}
+
+fn nothing() -> Remembered {
+    Remembered {
+        user: None,
+        bot: None,
+        session: None,
+        context: empty(),
+        temp: empty(),
+        timeouts: 0,
+        context_expires_at: None,
+        turns: 0,
+    }
+}
+
+fn remembered(row: &mut Row, now: Timestamp) -> Result<Remembered> {
+    let (user, bot) = (row.opt_json()?, row.opt_json()?);
+    let (session, context, temp) = (row.opt_json()?, row.opt_json()?, row.opt_json()?);
+    let (timeouts, context_expires_at) = (row.opt_int()?, row.opt_at()?);
+    let (session_expires_at, turns) = (row.opt_at()?, row.opt_int()?.unwrap_or(0));
+    // With the session everything else of the conversation is gone.
+    if session.is_none() || session_expires_at.is_some_and(|at| at <= now) {
+        return Ok(Remembered { user, bot, turns, ..nothing() });
+    }
+    Ok(Remembered {
+        user,
+        bot,
+        session,
+        context: context.unwrap_or_else(empty),
+        temp: temp.unwrap_or_else(empty),
+        timeouts: timeouts.unwrap_or(0),
+        context_expires_at,
+        turns,
+    })
+}
+
+/// A message as it is to be stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Said {
+    /// Its type.
+    pub kind: String,
+    /// JSON object.
+    pub payload: Json,
+}
+
+/// What a conversation is to remember.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Memory {
+    /// The user's attributes, if they changed.
+    pub user: Option<Json>,
+    /// The session.
+    pub session: Json,
+    /// The position in the dialog.
+    pub context: Json,
+    /// Variables of the conversation.
+    pub temp: Json,
+    /// Timeouts since the last message.
+    pub timeouts: i64,
+    /// Milliseconds for which the dialog waits for the user; `None` if it doesn't wait.
+    pub context_expires_in: Option<u64>,
+    /// Milliseconds for which the session is kept.
+    pub session_expires_in: u64,
+}
+
+/// A message for somebody else than the user of the turn.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Elsewhere {
+    /// Which user of the Converse API.
+    pub user: String,
+    /// What.
+    pub said: Said,
+}
+
+/// The end of a turn: everything that came of it.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// The bot.
+    pub bot: BotId,
+    /// The user's id in the Converse API.
+    pub user: String,
+    /// [`Remembered::turns`] of the memory that the turn began with.
+    pub turns_before: i64,
+    /// The user's message; `None` for a timeout.
+    pub incoming: Option<Said>,
+    /// The bot's messages, in order.
+    pub replies: Vec<Said>,
+    /// Whether somebody waits for the messages: these, and those that nobody was there to take.
+    pub delivered: bool,
+    /// What to remember.
+    pub memory: Memory,
+    /// Changes of key-value stores, in order.
+    pub kvs: Vec<kvs::Write>,
+    /// Changes of users' attributes, in order; before the turn's own of its user.
+    pub users: Vec<UserWrite>,
+    /// Users whose sessions with this bot end; before the turn's own is stored.
+    pub deleted_sessions: Vec<String>,
+    /// Messages for others.
+    pub elsewhere: Vec<Elsewhere>,
+    /// What happened, if it is to be kept.
+    pub trace: Option<Json>,
+}
+
+/// How a turn ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Committed {
+    /// It is stored. With it come the messages that nobody was there to take before, oldest first.
+    Done(Vec<Said>),
+    /// The memory has changed since it was read; nothing was stored.
+    Stale,
+}
+
+/// A conversation with its lock held.
+struct Place {
+    conversation: ConversationId,
+    chat_user: UserId,
+    delivered_at: Timestamp,
+    turns: i64,
+    seq: i64,
+    last_at: Timestamp,
+    updated_at: Timestamp,
+    scan_until: i64,
+}
+
+impl Script for Commit {
+    type Out = Committed;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Committed> {
+        let who = Identity::bot(self.bot.clone());
+        let mut place = enter(tx, &who, &self.user).await?;
+        if place.turns != self.turns_before {
+            return Ok(Committed::Stale);
+        }
+        let late = match self.delivered && place.last_at > place.delivered_at {
+            true => late(tx, &place).await?,
+            false => Vec::new(),
+        };
+        let incoming = self.incoming.iter().map(|said| (true, said));
+        let said: Vec<(bool, &Said)> = incoming.chain(self.replies.iter().map(|said| (false, said))).collect();
+        say(tx, &who, &mut place, &said).await?;
+        for user in &self.deleted_sessions {
+            forget(tx, &self.bot, user).await?;
+        }
+        self.remember(tx, &place).await?;
+        self.follow_up(tx, &who).await?;
+        self.keep_trace(tx, &place).await?;
+        Ok(Committed::Done(late))
+    }
+}
+
+impl Commit {
+    async fn remember(&self, tx: &mut Tx<'_>, place: &Place) -> Result<()> {
+        let memory = &self.memory;
+        let context_expires_at = memory.context_expires_in.map(|millis| kvs::later(tx.now(), millis));
+        let session_expires_at = kvs::later(tx.now(), memory.session_expires_in);
+        let delivered_at = if self.delivered { place.last_at } else { place.delivered_at };
+        tx.execute(
+            "UPDATE v12_conversations SET context = ?3, temp = ?4, session = ?5, timeouts = ?6, context_expires_at = ?7, \
+             session_expires_at = ?8, delivered_at = ?9, turns = ?10 WHERE bot_id = ?1 AND user_id = ?2",
+            params![
+                &self.bot,
+                &self.user,
+                &memory.context,
+                &memory.temp,
+                &memory.session,
+                memory.timeouts,
+                context_expires_at,
+                session_expires_at,
+                delivered_at,
+                place.turns + 1
+            ],
+        )
+        .await?;
+        Ok(())
+    }
+
+    async fn follow_up(&self, tx: &mut Tx<'_>, who: &Identity) -> Result<()> {
+        for write in &self.users {
+            kvs::write_user(tx, write).await?;
+        }
+        if let Some(attributes) = &self.memory.user {
+            kvs::put_user(tx, CHANNEL, &self.user, attributes).await?;
+        }
+        for write in &self.kvs {
+            kvs::apply(tx, write).await?;
+        }
+        for elsewhere in &self.elsewhere {
+            let mut place = enter(tx, who, &elsewhere.user).await?;
+            say(tx, who, &mut place, &[(false, &elsewhere.said)]).await?;
+        }
+        Ok(())
+    }
+
+    async fn keep_trace(&self, tx: &mut Tx<'_>, place: &Place) -> Result<()> {
+        let turn = place.turns + 1;
+        if let Some(trace) = &self.trace {
+            tx.execute(
+                "INSERT INTO v12_turns (conversation_id, turn, at, trace) VALUES (?1, ?2, ?3, ?4)",
+                params![&place.conversation, turn, tx.now(), trace],
+            )
+            .await?;
+        }
+        if turn > KEPT_TURNS {
+            let sql = "DELETE FROM v12_turns WHERE conversation_id = ?1 AND turn <= ?2";
+            tx.execute(sql, params![&place.conversation, turn - KEPT_TURNS]).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The conversation of a bot and a user, locked; made if there is none.
+async fn enter(tx: &mut Tx<'_>, who: &Identity, user: &str) -> Result<Place> {
+    if let Some(place) = find(tx, who, user).await? {
+        return Ok(place);
+    }
+    tx.lock(&format!("v12 conversation {} {user}", who.bot)).await?;
+    if let Some(place) = find(tx, who, user).await? {
+        return Ok(place);
+    }
+    make(tx, who, user).await
+}
+
+async fn find(tx: &mut Tx<'_>, who: &Identity, user: &str) -> Result<Option<Place>> {
+    let row = tx
+        .query_opt(
+            "SELECT v.conversation_id, v.chat_user_id, v.delivered_at, v.turns, c.last_seq, c.last_at, c.updated_at, \
+             (SELECT b.scan_until FROM bots b WHERE b.id = v.bot_id) \
+             FROM v12_conversations v JOIN conversations c ON c.id = v.conversation_id \
+             WHERE v.bot_id = ?1 AND v.user_id = ?2 {for_update}",
+            params![&who.bot, user],
+        )
+        .await?;
+    row.map(|mut row| {
+        Ok(Place {
+            conversation: row.id()?,
+            chat_user: row.id()?,
+            delivered_at: row.at()?,
+            turns: row.int()?,
+            seq: row.int()?,
+            last_at: row.at()?,
+            updated_at: row.at()?,
+            scan_until: row.opt_int()?.unwrap_or(0),
+        })
+    })
+    .transpose()
+}
+
+/// A new conversation with its user.
+async fn make(tx: &mut Tx<'_>, who: &Identity, user: &str) -> Result<Place> {
+    let now = tx.now();
+    let tags = match user.chars().count() <= LONGEST_TAG {
+        true => Tags(BTreeMap::from([(USER_TAG.to_owned(), user.to_owned())])),
+        false => Tags::default(),
+    };
+    let chat_user = User {
+        id: tx.ids().id(now),
+        created_at: now,
+        updated_at: now,
+        tags: tags.clone(),
+        name: None,
+        picture_url: None,
+        properties: None,
+        attributes: None,
+    };
+    users::put(tx, who, "", &chat_user).await?;
+    let conversation = Conversation {
+        id: tx.ids().id(now),
+        current_task_id: None,
+        current_workflow_id: None,
+        created_at: now,
+        updated_at: now,
+        channel: CHANNEL.to_owned(),
+        integration: String::new(),
+        tags,
+        message_count: 0,
+        properties: None,
+    };
+    conversations::put(tx, who, &conversation).await?;
+    participants::enter(tx, who, &conversation, &chat_user, true).await?;
+    let own = users::find(tx, who, who.bot.as_str(), false).await?;
+    if let Some(own) = own {
+        participants::enter(tx, who, &conversation, &own.user, true).await?;
+    }
+    tx.execute(
+        "INSERT INTO v12_conversations (bot_id, user_id, conversation_id, chat_user_id, context, temp, session, timeouts, \
+         context_expires_at, session_expires_at, delivered_at, turns) \
+         VALUES (?1, ?2, ?3, ?4, '{}', '{}', NULL, 0, NULL, NULL, 0, 0)",
+        params![&who.bot, user, &conversation.id, &chat_user.id],
+    )
+    .await?;
+    Ok(Place {
+        conversation: conversation.id,
+        chat_user: chat_user.id,
+        delivered_at: Timestamp::default(),
+        turns: 0,
+        seq: 0,
+        last_at: Timestamp::default(),
+        updated_at: now,
+        scan_until: crate::bots::scan_until(tx, &who.bot).await?,
+    })
+}
+
+/// Messages of the bot that nobody was there to take.
+async fn late(tx: &mut Tx<'_>, place: &Place) -> Result<Vec<Said>> {
+    let rows = tx
+        .query(
+            "SELECT type, payload FROM messages WHERE conversation_id = ?1 AND created_at > ?2 \
+             AND direction = 'outgoing' ORDER BY created_at, id LIMIT ?3",
+            params![&place.conversation, place.delivered_at, LATE],
+        )
+        .await?;
+    rows.into_iter().map(|mut row| Ok(Said { kind: row.text()?, payload: row.json()? })).collect()
+}
+
+/// Writes the next messages of a conversation: (whether the user said it, what). Those of the user have
+/// been seen to by the bot, so nothing has to be delivered.
+async fn say(tx: &mut Tx<'_>, who: &Identity, place: &mut Place, said: &[(bool, &Said)]) -> Result<()> {
+    if said.is_empty() {
+        return Ok(());
+    }
+    let mut rows = Vec::with_capacity(said.len() * messages::WRITTEN_COLUMNS);
+    for (from_user, said) in said {
+        place.last_at = tx.now().max(place.last_at.plus_millis(1));
+        place.seq += 1;
+        let id: Id<kind::Message> = tx.ids().id(place.last_at);
+        let user = if *from_user { place.chat_user.clone() } else { who.bot.as_user() };
+        let written = messages::Written {
+            conversation: &place.conversation,
+            bot: &who.bot,
+            id,
+            at: place.last_at,
+            seq: place.seq,
+            kind: &said.kind,
+            payload: &said.payload,
+            incoming: *from_user,
+            user,
+        };
+        written.append(&mut rows);
+    }
+    let before = place.updated_at;
+    place.updated_at = place.last_at.max(before.plus_millis(1));
+    messages::write_many(tx, &rows).await?;
+    tx.execute_all(&[
+        (
+            "UPDATE conversations SET last_seq = ?2, message_count = message_count + ?3, last_at = ?4, updated_at = ?5 \
+             WHERE id = ?1",
+            params![&place.conversation, place.seq, said.len() as i64, place.last_at, place.updated_at],
+        ),
+        (conversations::MOVE, params![&who.bot, before, &place.conversation, place.updated_at]),
+    ])
+    .await?;
+    let (from, to) = (before.millis(), place.updated_at.millis());
+    crate::page::moved(tx, &who.bot, "c", place.conversation.as_str(), from, to, place.scan_until).await?;
+    tx.touches().conversation(&place.conversation, place.last_at);
+    Ok(())
+}
+
+/// Ends a session.
+async fn forget(tx: &mut Tx<'_>, bot: &BotId, user: &str) -> Result<()> {
+    tx.execute(
+        "UPDATE v12_conversations SET session = NULL, context = '{}', temp = '{}', timeouts = 0, context_expires_at = NULL, \
+         turns = turns + 1 WHERE bot_id = ?1 AND user_id = ?2",
+        params![bot, user],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Takes the messages that nobody was there to take.
+struct TakeLate {
+    bot: BotId,
+    user: String,
+}
+
+impl Script for TakeLate {
+    type Out = Vec<Said>;
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Said>> {
+        let who = Identity::bot(self.bot.clone());
+        let Some(place) = find(tx, &who, &self.user).await? else { return Ok(Vec::new()) };
+        let late = late(tx, &place).await?;
+        if place.last_at > place.delivered_at {
+            let sql = "UPDATE v12_conversations SET delivered_at = ?3 WHERE bot_id = ?1 AND user_id = ?2";
+            tx.execute(sql, params![&self.bot, &self.user, place.last_at]).await?;
+        }
+        Ok(late)
+    }
+}
+
+/// A conversation whose dialog has waited long enough.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// The bot.
+    pub bot: BotId,
+    /// The user's id in the Converse API.
+    pub user: String,
+}
+
+struct DueTimeouts {
+    now: Timestamp,
+    most: i64,
+}
+
+impl Script for DueTimeouts {
+    type Out = Vec<Due>;
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Due>> {
+        let rows = tx
+            .query(
+                "SELECT bot_id, user_id FROM v12_conversations WHERE context_expires_at IS NOT NULL \
+                 AND context_expires_at <= ?1 ORDER BY context_expires_at LIMIT ?2",
+                params![self.now, self.most],
+            )
+            .await?;
+        rows.into_iter().map(|mut row| Ok(Due { bot: row.id()?, user: row.text()? })).collect()
+    }
+}
+
+struct NextTimeout;
+
+impl Script for NextTimeout {
+    type Out = Option<Timestamp>;
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<Timestamp>> {
+        let sql = "SELECT MIN(context_expires_at) FROM v12_conversations WHERE context_expires_at IS NOT NULL";
+        tx.query_opt(sql, &[]).await?.map_or(Ok(None), |mut row| row.opt_at())
+    }
+}
+
+struct DropTimeout(Due);
+
+impl Script for DropTimeout {
+    type Out = ();
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
+        let sql = "UPDATE v12_conversations SET context_expires_at = NULL WHERE bot_id = ?1 AND user_id = ?2";
+        tx.execute(sql, params![&self.0.bot, &self.0.user]).await?;
+        Ok(())
+    }
+}
+
+/// The trace of a turn.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Turn {
+    /// Its number in the conversation, from 1.
+    pub turn: i64,
+    /// When it ended.
+    pub at: Timestamp,
+    /// What happened.
+    pub trace: Json,
+}
+
+struct Turns {
+    bot: BotId,
+    user: String,
+}
+
+impl Script for Turns {
+    type Out = Vec<Turn>;
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Turn>> {
+        let rows = tx
+            .query(
+                "SELECT t.turn, t.at, t.trace FROM v12_conversations v JOIN v12_turns t ON t.conversation_id = v.conversation_id \
+                 WHERE v.bot_id = ?1 AND v.user_id = ?2 ORDER BY t.turn",
+                params![&self.bot, &self.user],
+            )
+            .await?;
+        rows.into_iter().map(|mut row| Ok(Turn { turn: row.int()?, at: row.at()?, trace: row.json()? })).collect()
+    }
+}
+
+impl Store {
+    /// What the conversation of a bot and a user remembers.
+    pub async fn recall(&self, bot: &BotId, user: &str) -> Result<Remembered> {
+        self.read(&Recall { bot: bot.clone(), user: user.to_owned(), now: self.now() }).await
+    }
+
+    /// Hands over the messages that nobody was there to take, oldest first.
+    pub async fn take_late(&self, bot: &BotId, user: &str) -> Result<Vec<Said>> {
+        self.write(TakeLate { bot: bot.clone(), user: user.to_owned() }).await
+    }
+
+    /// Conversations whose dialog has waited long enough, longest overdue first.
+    pub async fn due_v12_timeouts(&self, most: i64) -> Result<Vec<Due>> {
+        self.read(&DueTimeouts { now: self.now(), most }).await
+    }
+
+    /// When the next dialog has waited long enough.
+    pub async fn next_v12_timeout(&self) -> Result<Option<Timestamp>> {
+        self.read(&NextTimeout).await
+    }
+
+    /// Lets a dialog wait without end: its bot isn't here any more.
+    pub async fn drop_v12_timeout(&self, due: Due) -> Result<()> {
+        self.write(DropTimeout(due)).await
+    }
+
+    /// The traces of a conversation's latest turns, oldest first.
+    pub async fn v12_turns(&self, bot: &BotId, user: &str) -> Result<Vec<Turn>> {
+        self.read(&Turns { bot: bot.clone(), user: user.to_owned() }).await
+    }
+}
