@@ -132,7 +132,7 @@ impl Scene {
         // Media were recorded under the original's own address.
         let public = ["--public-url", "http://127.0.0.1:3901"];
         let arguments = ["--v12-data", data.to_str().unwrap(), "--allow-outbound", "127.0.0.1"];
-        let server = Server::prepare(database, &[]).serve_with(&[&arguments[..], &public[..]].concat());
+        let server = Server::prepare(database, &[]).with(&arguments).with(&public).serve();
         let address = server.url.trim_start_matches("http://").to_owned();
         let config = std::fs::read_to_string(data.join("global/botpress.config.json")).unwrap();
         let admin = log_in(&address);

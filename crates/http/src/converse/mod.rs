@@ -100,7 +100,10 @@ pub(crate) async fn serve(app: Arc<App>, request: Request) -> Response<Body> {
     if parts.method == Method::OPTIONS {
         return answer::preflight(&installed.config.http, &parts.headers, origin.as_ref(), started);
     }
-    let parsed = read(&app, &installed, &parts.headers, body).await;
+    let parsed = match crate::bounds::check(&parts.uri, &parts.headers) {
+        Ok(()) => read(&app, &installed, &parts.headers, body).await,
+        Err(refusal) => Err(ApiError::plain(431, "Error", refusal.message)),
+    };
     let may_be_read = parsed.is_ok();
     let outcome = match parsed {
         Err(error) => Err(error.into()),
