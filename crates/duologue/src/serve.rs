@@ -237,8 +237,10 @@ Speak in it with the official client (npm install @botpress/client):
 
 Read it:
 
-  BP_API_URL={url} BP_TOKEN={token} BP_BOT_ID={bot} duologue export --format text
+  BP_API_URL={url} BP_TOKEN={token} BP_BOT_ID={bot} {program} export --format text
 ",
+        // As it was called: `cargo run` leaves it outside the path.
+        program = std::env::args().next().unwrap_or_else(|| "duologue".into()),
         version = env!("CARGO_PKG_VERSION"),
         workspace = made.workspace.id,
         handle = made.workspace.handle.as_deref().unwrap_or_default(),

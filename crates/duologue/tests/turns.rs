@@ -64,7 +64,7 @@ fn installation(folder: &Path) {
 }
 
 fn serve(prepared: Prepared, folder: &Path) -> Server {
-    prepared.serve_with(&["--v12-data", folder.to_str().unwrap()])
+    prepared.with(&["--v12-data", folder.to_str().unwrap()]).serve()
 }
 
 /// Status and body.

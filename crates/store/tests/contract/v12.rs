@@ -22,6 +22,7 @@ fn account(strategy: &str, email: &str) -> Account {
         salt: "salt".into(),
         token_version: 1,
         attributes: Json::of(&serde_json::json!({"firstname": "Ada"})),
+        is_super_admin: true,
     }
 }
 
@@ -42,6 +43,11 @@ contract! {
         assert_eq!(changed.token_version, 2);
         changed.attributes = json(serde_json::json!({"locked_out": true}));
         store.put_v12_account(changed.clone()).await.unwrap();
+        // A decision about an account that has changed meanwhile isn't written.
+        let logged_in = Account { password: "new".into(), salt: String::new(), ..changed.clone() };
+        assert!(store.replace_v12_account(changed.clone(), logged_in.clone()).await.unwrap());
+        assert!(!store.replace_v12_account(changed.clone(), changed).await.unwrap());
+        let changed = logged_in;
         // What is here already wins over what is brought.
         let brought = store.bring_v12_accounts(vec![ada, account("ldap", "bob@example.org")]).await.unwrap();
         assert_eq!(brought, 1);
