@@ -24,8 +24,8 @@ pub(super) fn include(query: &str) -> Result<String, ApiError> {
 
 /// The text of a parameter, the last if it is given more than once.
 pub(super) fn last(query: &str, name: &str) -> Option<String> {
-    let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    pairs.filter(|(key, _)| decoded(key) == name).last().map(|(_, value)| decoded(value))
+    let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    pairs.rfind(|(key, _)| decoded(key) == name).map(|(_, value)| decoded(value))
 }
 
 fn decoded(text: &str) -> String {
