@@ -41,7 +41,7 @@ pub(super) async fn secured(call: &Call, bot_id: &str, user: &str) -> Outcome {
 }
 
 /// Any text, as PostgreSQL can keep it.
-fn user_id(raw: &str) -> Result<String, Refused> {
+pub(super) fn user_id(raw: &str) -> Result<String, Refused> {
     let user = decoded(raw)?;
     if user.contains('\0') {
         return Err(ApiError::bad_request("A user id can't contain a NUL character").into());

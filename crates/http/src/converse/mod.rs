@@ -11,6 +11,7 @@ mod media;
 mod message;
 mod query;
 mod throttle;
+mod turns;
 
 use std::{
     sync::Arc,
@@ -171,6 +172,9 @@ async fn route(call: Call) -> Outcome {
         }
         (&Method::POST, ["api", "v1", "bots", _, "converse", _, "secured"]) => {
             message::secured(&call, segments[3], segments[5]).await
+        }
+        (&Method::GET | &Method::HEAD, ["api", "v1", "bots", _, "converse", _, "turns"]) => {
+            turns::list(&call, segments[3], segments[5]).await
         }
         (&Method::GET | &Method::HEAD, ["api", "v1", "bots", _, "media", _]) => {
             media::serve(&call, segments[3], segments[5]).await

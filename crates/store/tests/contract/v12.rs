@@ -4,6 +4,7 @@ use duologue_model::{Conversation, Identity, Json, id::BotId};
 use duologue_store::v12::{
     accounts::Account,
     kvs,
+    traces::Latest,
     turns::{Commit, Committed, Due, Elsewhere, Memory, Said},
 };
 use duologue_store::{
@@ -256,5 +257,30 @@ contract! {
         // Erased, memory and all; the bot goes on.
         assert_eq!(store.recall(&"my-bot".into(), "u1").await.unwrap().session, None);
         assert_eq!(store.v12_secret().await.unwrap(), store.v12_secret().await.unwrap());
+    }
+}
+
+contract! {
+    async fn traces_are_read_newest_first(bed: Bed) {
+        let store = &bed.store;
+        for n in 0..4 {
+            store.write(turn(&bed, "u1", n, Some("a"), &["b"])).await.unwrap();
+        }
+        store.write(turn(&bed, "u2", 0, Some("a"), &["b"])).await.unwrap();
+        let latest = async |user: &str, before, limit| {
+            let latest = Latest { bot: bed.bot.clone(), user: user.into(), before, limit };
+            let turns = store.latest_v12_turns(latest).await.unwrap();
+            turns.into_iter().map(|turn| turn.turn).collect::<Vec<_>>()
+        };
+        assert_eq!(latest("u1", None, 50).await, [4, 3, 2, 1]);
+        assert_eq!(latest("u1", None, 2).await, [4, 3]);
+        assert_eq!(latest("u1", Some(3), 50).await, [2, 1]);
+        assert!(latest("u3", None, 50).await.is_empty());
+        for conversation in conversations_of(&bed, &bed.bot).await {
+            let user = conversation.tags.0["userId"].clone();
+            assert_eq!(store.v12_user_of(conversation.id).await.unwrap(), Some((bed.bot.clone(), user)));
+        }
+        let unknown = store.v12_user_of(duologue_model::id::ConversationId::new("gone")).await.unwrap();
+        assert_eq!(unknown, None);
     }
 }
