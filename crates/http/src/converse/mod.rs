@@ -4,3 +4,5 @@
 //! Here requests are taken apart and answers put together.
 
 pub(crate) mod auth;
+mod events;
+mod restrict;

@@ -103,7 +103,9 @@ struct HandOver {
 impl Script for HandOver {
     type Out = ();
     async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
-        let sql = "UPDATE v12_conversations SET delivered_at = ?2 WHERE conversation_id = ?1 AND delivered_at < ?2";
+        // A position that the conversation hasn't reached is somebody's invention.
+        let sql = "UPDATE v12_conversations SET delivered_at = ?2 WHERE conversation_id = ?1 AND delivered_at < ?2 \
+                   AND EXISTS (SELECT 1 FROM conversations c WHERE c.id = ?1 AND c.last_at >= ?2)";
         tx.execute(sql, params![&self.conversation, self.until]).await?;
         Ok(())
     }
@@ -126,7 +128,8 @@ impl Store {
         self.read(&After { conversation: conversation.clone(), after, most }).await
     }
 
-    /// Notes that everything up to a position was handed over, so that the next answer doesn't bring it.
+    /// Notes that everything up to a position was handed over, so that the next answer doesn't bring it. A
+    /// position that isn't reached yet is ignored.
     pub async fn hand_over_v12(&self, conversation: &ConversationId, until: Timestamp) -> Result<()> {
         self.write(HandOver { conversation: conversation.clone(), until }).await
     }

@@ -277,8 +277,9 @@ contract! {
         let (texts, last, delivered_at) = news(first.unwrap()).await;
         assert!(texts.len() == 2 && texts[0].contains("\"b\"") && texts[1].contains("\"c\""), "{texts:?}");
         assert_eq!(last.unwrap(), delivered_at);
-        // An older position takes nothing back.
+        // An older position takes nothing back, and one that isn't reached yet takes nothing away.
         store.hand_over_v12(&place.conversation, first.unwrap()).await.unwrap();
+        store.hand_over_v12(&place.conversation, delivered_at.plus_millis(1)).await.unwrap();
         assert_eq!(news(first.unwrap()).await.2, delivered_at);
         assert_eq!(store.v12_news(&place.conversation, place.delivered_at, 2).await.unwrap().unwrap().heard.len(), 2);
 
