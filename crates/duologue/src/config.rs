@@ -10,6 +10,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use duologue_http::Limits;
+use duologue_outbound::AllowList;
 use duologue_store::Location;
 use serde::{Deserialize, Serialize};
 
@@ -103,6 +104,15 @@ pub struct Flags {
     #[arg(long, env = "DUOLOGUE_SHUTDOWN_TIMEOUT", value_name = "SECONDS")]
     shutdown_timeout: Option<u64>,
 
+    /// Data folder of Botpress v12 whose bots are served too.
+    #[arg(long, env = "DUOLOGUE_V12_DATA", value_name = "DIR")]
+    v12_data: Option<PathBuf>,
+
+    /// What requests of bots may reach besides the public Internet: hosts, addresses and networks,
+    /// separated by commas, such as crm.internal:8080, 10.0.0.0/8.
+    #[arg(long, env = "DUOLOGUE_ALLOW_OUTBOUND", value_name = "LIST")]
+    allow_outbound: Option<String>,
+
     /// The owner's token on the first start, instead of a random one.
     #[arg(long, env = "DUOLOGUE_INITIAL_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     initial_token: Option<String>,
@@ -144,6 +154,12 @@ pub struct Config {
     pub connections: usize,
     /// Seconds.
     pub shutdown_timeout: u64,
+    /// The v12 bots, if there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub v12_data: Option<PathBuf>,
+    /// What requests of bots may reach.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub allow_outbound: String,
     /// The first token, if it is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub initial_token: Option<String>,
@@ -202,6 +218,8 @@ impl Flags {
             body_timeout: pick!(body_timeout, limits.body_seconds),
             connections: pick!(connections, 10_000),
             shutdown_timeout: pick!(shutdown_timeout, 10),
+            v12_data: pick!(v12_data).filter(|folder| !folder.as_os_str().is_empty()),
+            allow_outbound: pick!(allow_outbound, String::new()),
             initial_token: pick!(initial_token),
         };
         config.check()?;
@@ -235,10 +253,19 @@ impl Config {
         if self.header_timeout == 0 || self.body_timeout == 0 {
             return invalid("--header-timeout and --body-timeout must be at least 1 second");
         }
+        if let Some(folder) = self.v12_data.as_ref().filter(|folder| !folder.is_dir()) {
+            return Err(Error::Invalid(format!("--v12-data: there is no folder {}", folder.display())));
+        }
+        self.allow_list()?;
         if self.initial_token.as_ref().is_some_and(|token| token.len() < 20) {
             return invalid("--initial-token must have at least 20 characters");
         }
         Ok(())
+    }
+
+    /// What requests of bots may reach besides the public Internet.
+    pub fn allow_list(&self) -> Result<AllowList, Error> {
+        self.allow_outbound.parse().map_err(|error| Error::Invalid(format!("--allow-outbound: {error}")))
     }
 
     /// Where the data is.

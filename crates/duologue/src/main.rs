@@ -1,6 +1,7 @@
 //! The binary: command line, configuration, and the composition of all rooms below.
 
 mod backup;
+mod bot;
 mod config;
 mod export;
 mod import;
@@ -40,6 +41,9 @@ enum Command {
     Export(export::Args),
     /// Put a lossless export (jsonl) into a server.
     Import(import::Args),
+    /// Bots made for Botpress v12.
+    #[command(subcommand)]
+    Bot(bot::Command),
     /// Copy the embedded database of a running server, consistently.
     Backup(backup::BackupArgs),
     /// Check an embedded database, or a backup of one.
@@ -49,10 +53,20 @@ enum Command {
     /// The baselines of `bench`.
     #[command(hide = true)]
     BenchBare(duologue_bench::bare::Args),
+    /// Runs scripts of bots, spoken to over its pipes.
+    #[command(hide = true, name = SCRIPT_WORKER)]
+    ScriptWorker,
 }
+
+/// The hidden command that this binary starts itself with to run scripts.
+const SCRIPT_WORKER: &str = "script-worker";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // A worker locks itself in before it has any thread.
+    if let Some(Command::ScriptWorker) = cli.command {
+        return duologue_sandbox::worker_main();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("can't start: {error}")),
@@ -66,6 +80,8 @@ fn main() -> ExitCode {
             Some(Command::Config(flags)) => finish(config::print(flags)),
             Some(Command::Export(args)) => finish_transfer(export::run(args).await),
             Some(Command::Import(args)) => finish_transfer(import::run(args).await),
+            Some(Command::Bot(command)) => finish(bot::run(command)),
+            Some(Command::ScriptWorker) => ExitCode::FAILURE,
             Some(Command::Backup(args)) => finish(backup::backup(args)),
             Some(Command::Verify(args)) => finish(backup::verify(args)),
             Some(Command::Bench(args)) => finish(duologue_bench::run(args).await),

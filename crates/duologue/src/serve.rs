@@ -2,7 +2,8 @@
 
 use std::{io::IsTerminal, sync::Arc, time::Duration};
 
-use duologue_http::{App, Metrics, RateLimit};
+use duologue_bots::Bots;
+use duologue_http::{App, Listeners, Metrics, Peer, RateLimit, Throttle};
 use duologue_store::{Store, setup::Made};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -36,6 +37,9 @@ pub enum Error {
     /// The address.
     #[error("can't listen on {0}: {1}. Choose another address with --listen.")]
     Listen(std::net::SocketAddr, std::io::Error),
+    /// The v12 bots.
+    #[error(transparent)]
+    Bots(#[from] duologue_bots::Error),
     /// The log filter.
     #[error("--log is not valid: {0}")]
     Log(String),
@@ -52,23 +56,61 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
     if let Some(made) = store.first_start(init::plan(config.initial_token.clone())).await? {
         welcome(&public_url, &config, &made);
     }
+    let bots = open_bots(&config, &store, &public_url).await?;
+    let listeners = Listeners::default();
     let app = Arc::new(App {
         store: store.clone(),
         limits: config.limits(),
         rate: RateLimit::new(config.rate_limit),
         metrics: Metrics::default(),
         public_url: public_url.clone(),
+        bots: bots.clone(),
+        throttle: Throttle::new(is_set("REVERSE_PROXY")),
+        listeners: listeners.clone(),
     });
     let (stop, stopped) = watch::channel(false);
-    let timers = tokio::spawn(duologue_delivery::timers(store.clone(), stopped));
+    let timers = tokio::spawn(duologue_delivery::timers(store.clone(), stopped.clone()));
+    let watching = tokio::spawn(async move {
+        if let Some(bots) = bots {
+            bots.run(stopped).await;
+        }
+    });
     tracing::info!(url = public_url, version = env!("CARGO_PKG_VERSION"), "serving");
-    accept(listener, duologue_http::router(app), &config).await;
+    accept(listener, duologue_http::router(app), &config, &listeners).await;
     // The timers end before the store does. An error means that they are gone already.
     let _ = stop.send(true);
     let _ = timers.await;
+    let _ = watching.await;
     store.close();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The bots of the v12 data folder, if one is to be served.
+async fn open_bots(config: &Config, store: &Arc<Store>, public_url: &str) -> Result<Option<Bots>, Error> {
+    let Some(folder) = config.v12_data.clone() else { return Ok(None) };
+    let binary = std::env::current_exe()
+        .map_err(|error| duologue_bots::Error::Invalid(format!("this binary can't be found: {error}")))?;
+    let options = duologue_bots::Options {
+        folder,
+        public_url: public_url.to_owned(),
+        worker: vec![binary.into(), crate::SCRIPT_WORKER.into()],
+        allow: config.allow_list()?,
+        // Variables that aren't text can't be referred to.
+        env: std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect(),
+    };
+    let bots = Bots::open(options, store.clone()).await?;
+    let mut ids: Vec<String> = bots.installed().bots.keys().cloned().collect();
+    ids.sort_unstable();
+    tracing::info!(bots = ids.join(", "), "serving v12 bots");
+    Ok(Some(bots))
+}
+
+/// Whether a variable of the environment is set to more than nothing.
+fn is_set(name: &str) -> bool {
+    std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "false")
 }
 
 fn start_logging(config: &Config) -> Result<(), Error> {
@@ -82,7 +124,7 @@ fn start_logging(config: &Config) -> Result<(), Error> {
 }
 
 /// Takes connections until told to stop, then lets running requests finish.
-async fn accept(listener: TcpListener, router: axum::Router, config: &Config) {
+async fn accept(listener: TcpListener, router: axum::Router, config: &Config, listeners: &Listeners) {
     let graceful = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(config.connections));
     let [header_time, body_time, patience] =
@@ -97,9 +139,9 @@ async fn accept(listener: TcpListener, router: axum::Router, config: &Config) {
         };
         // The semaphore is never closed.
         let Ok(place) = place else { break };
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of file descriptors, mostly: wait for some to be closed.
                     tracing::warn!(%error, "could not accept a connection");
@@ -112,7 +154,12 @@ async fn accept(listener: TcpListener, router: axum::Router, config: &Config) {
         // Only latency suffers if this fails.
         let _ = stream.set_nodelay(true);
         let stream = TokioIo::new(Unstuck::new(stream, body_time));
-        let connection = http.serve_connection(stream, TowerToHyperService::new(router.clone()));
+        let service = TowerToHyperService::new(router.clone());
+        let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(Peer(peer));
+            hyper::service::Service::call(&service, request)
+        });
+        let connection = http.serve_connection(stream, service);
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             // Clients that go away in the middle are their own affair.
@@ -121,6 +168,8 @@ async fn accept(listener: TcpListener, router: axum::Router, config: &Config) {
         });
     }
     drop(listener);
+    // They would never finish.
+    listeners.close();
     tracing::info!("stopping: finishing running requests");
     if tokio::time::timeout(patience, graceful.shutdown()).await.is_err() {
         tracing::warn!(seconds = patience.as_secs(), "some requests did not finish in time");

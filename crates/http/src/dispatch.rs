@@ -22,7 +22,7 @@ use tracing::Instrument;
 use crate::{
     App, body, bounds,
     call::Call,
-    cors,
+    converse, cors,
     envelope::Failure,
     query::Query,
     rate::Standing,
@@ -47,6 +47,15 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 
 async fn unknown(app: Arc<App>, request: Request) -> Response<Body> {
     let request_id = request_id(request.headers(), &app.store);
+    if converse::is_ours(&app, request.uri().path()) {
+        let mut response = match bounds::check(request.uri(), request.headers()) {
+            Ok(()) => converse::serve(app, request).await,
+            Err(refusal) => Failure(refusal).render(app.store.ids(), app.store.now()),
+        };
+        secure::harden(response.headers_mut());
+        response.headers_mut().insert(REQUEST_ID.clone(), request_id);
+        return response;
+    }
     let origin = request.headers().get(header::ORIGIN).cloned();
     let mut response = if request.method() == Method::OPTIONS && request.uri().path().starts_with("/v1/") {
         let mut response = Response::new(Body::empty());

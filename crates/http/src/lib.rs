@@ -6,6 +6,8 @@
 //! dialect's errors take precedence (`spec/cloud/errors.md` § 2): route, media type, token,
 //! identity headers, rights, rate, size, shape. Then the route's handler gets a [`Call`].
 //!
+//! Below `/api/v1` another dialect is spoken, with steps and errors of its own: `converse`.
+//!
 //! # How to add an operation
 //!
 //! Add a function and a line in `ROUTES` of the file named after its URL
@@ -32,8 +34,10 @@ mod runtime;
 mod secure;
 mod system;
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
+pub use converse::{Listeners, Throttle};
+use duologue_bots::Bots;
 use duologue_store::Store;
 pub use metrics::Metrics;
 pub use rate::RateLimit;
@@ -77,7 +81,17 @@ pub struct App {
     pub metrics: Metrics,
     /// Origin under which the outside reaches this server, without a trailing slash.
     pub public_url: String,
+    /// The v12 bots, if any are served.
+    pub bots: Option<Bots>,
+    /// What one address may ask of them.
+    pub throttle: Throttle,
+    /// Those who listen to them.
+    pub listeners: Listeners,
 }
+
+/// Where a connection comes from, as an extension of its requests.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
 
 /// The routes of all dialects over one store.
 pub fn router(app: Arc<App>) -> axum::Router {

@@ -77,7 +77,35 @@ impl Script for Secret {
     }
 }
 
+/// Whether a database of the original was brought, by its path.
+struct Brought {
+    key: String,
+    note: bool,
+}
+
+impl Script for Brought {
+    type Out = bool;
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool> {
+        if self.note {
+            let sql = "INSERT INTO settings (key, value) VALUES (?1, 'yes') ON CONFLICT DO NOTHING";
+            tx.execute(sql, params![&self.key]).await?;
+            return Ok(true);
+        }
+        Ok(tx.query_opt("SELECT value FROM settings WHERE key = ?1", params![&self.key]).await?.is_some())
+    }
+}
+
 impl Store {
+    /// Whether a database of the original, at this path, was brought already.
+    pub async fn was_v12_brought(&self, path: &str) -> Result<bool> {
+        self.read(&Brought { key: format!("v12_brought {path}"), note: false }).await
+    }
+
+    /// Notes that it was.
+    pub async fn note_v12_brought(&self, path: &str) -> Result<()> {
+        self.write(Brought { key: format!("v12_brought {path}"), note: true }).await.map(|_| ())
+    }
+
     /// Makes a v12 bot a bot like any other, under its own id; false if there is no workspace yet.
     pub async fn mount_v12_bot(&self, id: BotId, name: String) -> Result<bool> {
         self.write(Mount { id, name }).await

@@ -5,8 +5,8 @@
 //! whoever said them. An event's id is its message's position, so `Last-Event-ID` resumes where a
 //! connection broke. [`Listeners`] wakes whoever waits; a wake carries nothing, the table is read.
 //!
-//! A message counts as handed over when the connection took it; whoever has it from here doesn't get it
-//! with his next answer.
+//! A message counts as handed over before it is written to a connection, so that whoever has it from here
+//! doesn't get it with his next answer, too. Whoever loses it on its way resumes from his position.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -33,12 +33,10 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::auth::failed;
+use super::{Call, Outcome, Refused, admit, auth::failed, bot, decoded, message::user_id};
 use crate::query::Query;
 
-/// The longest silence on a stream.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// How long a stream lives; then its client connects again, and is checked again.
 const LIFE: Duration = Duration::from_secs(600);
 /// The longest wait of a poll.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -46,6 +44,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_secs(1);
 /// Messages read at once.
 const AT_ONCE: i64 = 100;
+/// Seconds after which somebody for whom there was no room may try again.
+const TOO_MANY_SECONDS: u64 = 5;
 /// Milliseconds after which a client is to connect again.
 const RETRY: u32 = 1000;
 
@@ -91,6 +91,19 @@ fn seconds(text: &str) -> Result<Duration, ApiError> {
     Ok(Duration::from_secs_f64(seconds.min(LONGEST_WAIT.as_secs_f64())))
 }
 
+/// `GET …/converse/{userId}/events`: what the bot says to the user.
+pub(super) async fn serve(call: &Call, bot_id: &str, user: &str) -> Outcome {
+    let (bot_id, user) = (decoded(bot_id)?, user_id(user)?);
+    let bot = bot(call, &bot_id).await?;
+    admit(call, &bot, &user, true)?;
+    let wanted = Wanted::read(&call.query, &call.headers)?;
+    let heard = listen(&call.app.store, &call.app.listeners, (&bot.store_id, &user), wanted).await;
+    heard.map_err(|unheard| match unheard {
+        Unheard::TooMany => Refused::Throttled(TOO_MANY_SECONDS),
+        Unheard::Error(error) => Refused::Error(error),
+    })
+}
+
 /// Why somebody can't listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Unheard {
@@ -119,7 +132,7 @@ pub(super) async fn listen(
         seat,
         position: after.unwrap_or(place.delivered_at),
         delivered_at: place.delivered_at,
-        ends_at: Instant::now() + LIFE,
+        ends_at: Instant::now() + listeners.hub.life,
         has_begun: false,
     };
     match wanted {
@@ -185,13 +198,14 @@ impl Listener {
             // An id without data: whoever loses the connection before the first message resumes here.
             return Ok(Some(format!("retry: {RETRY}\nid: {}\n\n", self.position.millis())));
         }
-        // The piece before has left.
+        // What he says that he has.
         self.hand_over().await?;
-        let silence = Instant::now() + HEARTBEAT;
+        let silence = Instant::now() + self.seat.hub.heartbeat;
         loop {
             let Some(heard) = self.news().await? else { return Ok(None) };
             if let Some(last) = heard.last() {
                 self.position = last.at;
+                self.hand_over().await?;
                 return Ok(Some(heard.iter().fold(String::new(), event)));
             }
             if Instant::now() >= self.ends_at {
@@ -280,6 +294,10 @@ struct Hub {
     most: usize,
     /// Most listeners to one conversation.
     most_of_one: usize,
+    /// The longest silence on a stream.
+    heartbeat: Duration,
+    /// How long a stream lives; then its client connects again, and is checked again.
+    life: Duration,
     rooms: Mutex<Rooms>,
 }
 
@@ -293,14 +311,14 @@ struct Rooms {
 
 impl Default for Listeners {
     fn default() -> Self {
-        Listeners::new(10_000, 16)
+        Listeners::new(10_000, 16, HEARTBEAT, LIFE)
     }
 }
 
 impl Listeners {
     /// At most so many, and so many of one conversation.
-    pub fn new(most: usize, most_of_one: usize) -> Self {
-        Listeners { hub: Arc::new(Hub { most, most_of_one, rooms: Mutex::default() }) }
+    fn new(most: usize, most_of_one: usize, heartbeat: Duration, life: Duration) -> Self {
+        Listeners { hub: Arc::new(Hub { most, most_of_one, heartbeat, life, rooms: Mutex::default() }) }
     }
 
     /// Ends all streams and waits, and lets nobody in any more: for the server's stop.
@@ -366,13 +384,276 @@ async fn wake(hub: Arc<Hub>, mut feed: broadcast::Receiver<Arc<[(ConversationId,
         match moved {
             Ok(moved) => {
                 let moved = moved.iter().filter_map(|(id, _)| rooms.by_conversation.get(id));
-                moved.for_each(|room| drop(room.send_replace(())));
+                moved.for_each(|room| room.send_replace(()));
             }
             // Who missed something looks himself.
             Err(broadcast::error::RecvError::Lagged(_)) => {
-                rooms.by_conversation.values().for_each(|room| drop(room.send_replace(())));
+                rooms.by_conversation.values().for_each(|room| room.send_replace(()));
             }
             Err(broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use duologue_model::Json;
+    use duologue_store::{
+        Location,
+        setup::Plan,
+        v12::turns::{Commit, Committed, Memory, Said},
+    };
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    const USER: &str = "u/1";
+
+    struct Bed {
+        store: Arc<Store>,
+        listeners: Listeners,
+        bot: BotId,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Bed {
+        async fn new() -> Bed {
+            let folder = tempfile::tempdir().unwrap();
+            let store = Store::open(&Location::Sqlite(folder.path().join("duologue.db"))).await.unwrap();
+            let plan = Plan {
+                email: "owner@localhost".into(),
+                workspace: "Test".into(),
+                handle: "test".into(),
+                bot: "tested".into(),
+                bot_id: None,
+                token: None,
+            };
+            let made = store.first_start(plan).await.unwrap().unwrap();
+            let listeners = Listeners::new(3, 2, HEARTBEAT, LIFE);
+            Bed { store: Arc::new(store), listeners, bot: made.bot, _folder: folder }
+        }
+
+        async fn listen(&self, user: &str, wanted: Wanted) -> Result<Response<Body>, Unheard> {
+            listen(&self.store, &self.listeners, (&self.bot, user), wanted).await
+        }
+
+        async fn stream(&self, after: Option<i64>) -> Stream {
+            let answer = self.listen(USER, Wanted::Stream(after.map(Timestamp::from_millis))).await.unwrap();
+            assert_eq!(answer.headers()["content-type"], "text/event-stream; charset=utf-8");
+            let mut stream = Stream(answer.into_body());
+            assert!(stream.piece().await.unwrap().starts_with("retry: 1000\nid: "));
+            stream
+        }
+
+        async fn poll(&self, after: Option<i64>, seconds: u64) -> (Vec<String>, i64) {
+            let wanted = Wanted::Poll(after.map(Timestamp::from_millis), Duration::from_secs(seconds));
+            let body = self.listen(USER, wanted).await.unwrap().into_body().collect().await.unwrap().to_bytes();
+            let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            let responses = body["responses"].as_array().unwrap();
+            let texts = responses.iter().map(|response| response["text"].as_str().unwrap().to_owned()).collect();
+            (texts, body["after"].as_str().unwrap().parse().unwrap())
+        }
+
+        /// A turn of the user, and what it was handed that was late.
+        async fn turn(&self, replies: &[&str], delivered: bool) -> Vec<String> {
+            let turns_before = self.store.recall(&self.bot, USER).await.unwrap().turns;
+            let empty = || json("{}");
+            let commit = Commit {
+                bot: self.bot.clone(),
+                user: USER.into(),
+                turns_before,
+                incoming: Some(said("from the user")),
+                replies: replies.iter().map(|text| said(text)).collect(),
+                delivered,
+                memory: Memory {
+                    user: None,
+                    session: empty(),
+                    context: empty(),
+                    temp: empty(),
+                    timeouts: 0,
+                    context_expires_in: None,
+                    session_expires_in: 60_000,
+                },
+                kvs: Vec::new(),
+                users: Vec::new(),
+                deleted_sessions: Vec::new(),
+                elsewhere: Vec::new(),
+                trace: None,
+            };
+            let Committed::Done(late) = self.store.write(commit).await.unwrap() else { panic!("stale") };
+            late.iter().map(|said| said.payload.text().to_owned()).collect()
+        }
+    }
+
+    fn json(text: &str) -> Json {
+        Json::of(&serde_json::from_str::<serde_json::Value>(text).unwrap())
+    }
+
+    fn said(text: &str) -> Said {
+        Said { kind: "text".into(), payload: Json::of(&serde_json::json!({ "text": text })) }
+    }
+
+    struct Stream(Body);
+
+    impl Stream {
+        /// The next piece; `None` at the end.
+        async fn piece(&mut self) -> Option<String> {
+            let frame =
+                tokio::time::timeout(Duration::from_secs(20), self.0.frame()).await.expect("a stream in silence");
+            frame.map(|frame| String::from_utf8(frame.unwrap().into_data().unwrap().to_vec()).unwrap())
+        }
+
+        /// Ids and texts of the next events.
+        async fn events(&mut self) -> Vec<(i64, String)> {
+            let piece = self.piece().await.unwrap();
+            let events = piece.split_terminator("\n\n").map(|event| {
+                let (id, data) = event.split_once("\nevent: message\ndata: ").unwrap_or_else(|| panic!("{piece:?}"));
+                let data: serde_json::Value = serde_json::from_str(data).unwrap();
+                assert_eq!(data["type"], "text");
+                (id.strip_prefix("id: ").unwrap().parse().unwrap(), data["text"].as_str().unwrap().to_owned())
+            });
+            events.collect()
+        }
+    }
+
+    fn texts(events: &[(i64, String)]) -> Vec<&str> {
+        events.iter().map(|(_, text)| text.as_str()).collect()
+    }
+
+    #[tokio::test]
+    async fn nothing_is_lost_between_connections() {
+        let bed = Bed::new().await;
+        bed.turn(&["late"], false).await;
+        let mut stream = bed.stream(None).await;
+        assert_eq!(texts(&stream.events().await), ["late"]);
+        let waiting = tokio::spawn(async move {
+            let events = stream.events().await;
+            (stream, events)
+        });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        bed.turn(&["one", "two"], false).await;
+        let (stream, events) = waiting.await.unwrap();
+        assert_eq!(texts(&events), ["one", "two"]);
+        drop(stream);
+
+        bed.turn(&["three"], false).await;
+        bed.turn(&["four"], true).await;
+        // The connection broke after the first of the two.
+        let mut stream = bed.stream(Some(events[0].0)).await;
+        let events = stream.events().await;
+        assert_eq!(texts(&events), ["two", "three", "four"]);
+        let mut other = bed.stream(Some(events[1].0)).await;
+        assert_eq!(texts(&other.events().await), ["four"], "each listener has his own position");
+    }
+
+    #[tokio::test]
+    async fn what_was_heard_is_not_late() {
+        let bed = Bed::new().await;
+        let mut stream = bed.stream(None).await;
+        bed.turn(&["heard"], false).await;
+        assert_eq!(texts(&stream.events().await), ["heard"]);
+        assert_eq!(bed.turn(&["a"], true).await, [""; 0]);
+        assert_eq!(texts(&stream.events().await), ["a"]);
+        drop(stream);
+        // Nobody listens any more.
+        bed.turn(&["unheard"], false).await;
+        assert_eq!(bed.turn(&[], true).await, [r#"{"text":"unheard"}"#]);
+    }
+
+    #[tokio::test]
+    async fn polls_wait_for_messages_or_their_time() {
+        let bed = Bed::new().await;
+        let (nothing, start) = bed.poll(None, 0).await;
+        assert_eq!((nothing, start), (Vec::new(), 0));
+        let began = Instant::now();
+        let (heard, ()) = tokio::join!(bed.poll(Some(start), 30), async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            bed.turn(&["one"], false).await;
+        });
+        assert_eq!(heard.0, ["one"]);
+        assert!(began.elapsed() < Duration::from_secs(10));
+        assert_eq!(bed.poll(Some(heard.1), 1).await, (Vec::new(), heard.1));
+        assert_eq!(bed.poll(Some(start), 1).await.0, ["one"], "the same position, the same messages");
+        assert_eq!(bed.turn(&[], true).await, [""; 0], "it was handed over");
+    }
+
+    #[tokio::test]
+    async fn there_is_room_for_so_many() {
+        let bed = Bed::new().await;
+        let stream = || bed.listen(USER, Wanted::Stream(None));
+        let (first, second) = (stream().await.unwrap(), stream().await.unwrap());
+        assert_eq!(stream().await.err(), Some(Unheard::TooMany), "of one conversation");
+        let third = bed.listen("u2", Wanted::Stream(None)).await.unwrap();
+        assert_eq!(bed.listen("u3", Wanted::Stream(None)).await.err(), Some(Unheard::TooMany));
+        drop((first, third));
+        assert!(bed.listen("u3", Wanted::Stream(None)).await.is_ok());
+        assert_eq!(bed.listeners.hub.rooms().by_conversation.len(), 1, "rooms are left");
+        // The server stops.
+        let mut second = Stream(second.into_body());
+        second.piece().await.unwrap();
+        let ending = tokio::spawn(async move { second.piece().await });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        bed.listeners.close();
+        assert_eq!(ending.await.unwrap(), None);
+        assert_eq!(stream().await.err(), Some(Unheard::TooMany));
+    }
+
+    #[tokio::test]
+    async fn silence_is_broken() {
+        let mut bed = Bed::new().await;
+        bed.listeners = Listeners::new(3, 2, Duration::from_millis(100), Duration::from_millis(250));
+        let mut stream = bed.stream(None).await;
+        let began = Instant::now();
+        for _ in 0..2 {
+            assert_eq!(stream.piece().await.unwrap(), ": \n\n");
+        }
+        assert!(began.elapsed() >= Duration::from_millis(200));
+        while let Some(piece) = stream.piece().await {
+            assert_eq!(piece, ": \n\n");
+        }
+        assert!(began.elapsed() >= Duration::from_millis(245), "a connection doesn't live for ever");
+    }
+
+    #[test]
+    fn payloads_are_one_event_with_a_type() {
+        let heard = |payload: &str| Heard {
+            at: Timestamp::from_millis(7),
+            kind: "te\"xt".into(),
+            payload: Json::trusted(payload.to_owned()),
+        };
+        for (given, expected) in [
+            (r#"{"type":"a","x":1}"#, r#"{"type":"a","x":1}"#),
+            (r#"{ "x": 1.0 }"#, r#"{"type":"te\"xt","x": 1.0 }"#),
+            ("{}", r#"{"type":"te\"xt"}"#),
+            (r#"{"\u0074ype":null}"#, r#"{"\u0074ype":null}"#),
+        ] {
+            assert_eq!(payload(&heard(given)), expected);
+        }
+        let event = event(String::new(), &heard("{\"type\":1,\r\n\"x\":2}"));
+        assert_eq!(event, "id: 7\nevent: message\ndata: {\"type\":1,\ndata: \ndata: \"x\":2}\n\n");
+    }
+
+    #[test]
+    fn what_is_wanted() {
+        let read = |query: &str, headers: &[(&'static str, &'static str)]| {
+            let headers: HeaderMap =
+                headers.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value))).collect();
+            Wanted::read(query, &headers).map_err(|error| error.message)
+        };
+        let at = |millis| Some(Timestamp::from_millis(millis));
+        assert_eq!(read("", &[]), Ok(Wanted::Stream(None)));
+        assert_eq!(read("after=5", &[("last-event-id", "9")]), Ok(Wanted::Stream(at(9))));
+        assert_eq!(read("after=5", &[("accept", "application/json")]), Ok(Wanted::Poll(at(5), Duration::ZERO)));
+        assert_eq!(
+            read("after=&wait=0.5", &[("last-event-id", "")]),
+            Ok(Wanted::Poll(None, Duration::from_millis(500)))
+        );
+        assert_eq!(read("wait=1e9", &[]), Ok(Wanted::Poll(None, LONGEST_WAIT)));
+        for wrong in ["after=x", "after=-1", "after=1e3", "after=9999999999999999"] {
+            assert_eq!(read(wrong, &[]), Err("Bad Request: \"after\" is not the id of an event".to_owned()), "{wrong}");
+        }
+        for wrong in ["wait=-1", "wait=NaN", "wait=soon"] {
+            assert_eq!(read(wrong, &[]), Err("Bad Request: \"wait\" is not a number of seconds".to_owned()), "{wrong}");
         }
     }
 }

@@ -38,6 +38,8 @@ pub(super) struct Asked<'r> {
     /// Where it comes from, if that is known.
     pub(super) address: Option<IpAddr>,
     pub(super) headers: &'r HeaderMap,
+    /// Whether a key is needed where the bot has keys.
+    pub(super) needs_key: bool,
 }
 
 /// Checks switch, origin, address, key, and at last what the bot and the user may get: a stranger
@@ -52,7 +54,7 @@ pub(super) fn check(rules: &Rules, buckets: &Buckets, asked: &Asked<'_>, now: In
     let address = rules.per_address.zip(asked.address);
     let address = address.map(|(limit, address)| (format!("a {bot} {}", network(address)), limit));
     buckets.take(address, now)?;
-    if !rules.accepts_key(keys(asked.headers)) {
+    if asked.needs_key && !rules.accepts_key(keys(asked.headers)) {
         return Err(Restricted::NoKey(ApiError::unauthorized("An API key is needed")));
     }
     let of_bot = rules.per_bot.map(|limit| (format!("b {bot}"), limit));
@@ -110,7 +112,7 @@ pub(super) fn limit_origins(rules: &Rules, origin: Option<&HeaderValue>, headers
 ///
 /// What wasn't used for a generation is forgotten, so that callers who invent users fill no memory.
 #[derive(Debug, Default)]
-pub struct Buckets {
+pub(super) struct Buckets {
     generations: Mutex<[HashMap<String, Bucket>; 2]>,
 }
 
@@ -183,7 +185,7 @@ mod tests {
     }
 
     fn asked<'r>(user: &'r str, address: &str, headers: &'r HeaderMap) -> Asked<'r> {
-        Asked { bot: "shop", user, address: Some(address.parse().unwrap()), headers }
+        Asked { bot: "shop", user, address: Some(address.parse().unwrap()), headers, needs_key: true }
     }
 
     #[test]
@@ -240,6 +242,9 @@ mod tests {
             Ok(())
         );
         assert_eq!(ask("10.0.0.1", &wrong), Err(Restricted::Throttled(30)));
+        let secured = Asked { needs_key: false, ..asked("a", "10.0.0.2", &wrong) };
+        let none_left = check(&rules, &buckets, &secured, now);
+        assert_eq!(none_left, Err(Restricted::Throttled(30)), "the bot's are used up, for all of its routes");
     }
 
     #[test]

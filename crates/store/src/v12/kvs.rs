@@ -135,6 +135,25 @@ pub(super) async fn put_user(tx: &mut Tx<'_>, channel: &str, user: &str, attribu
     Ok(())
 }
 
+/// Writes the attributes of users of whom nothing is known yet: channel, user, attributes.
+struct BringUsers(Vec<(String, String, Json)>);
+
+impl Script for BringUsers {
+    type Out = ();
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
+        let now = tx.now();
+        let rows: Vec<_> = self
+            .0
+            .iter()
+            .flat_map(|(channel, user, attributes)| {
+                [channel.into(), user.into(), attributes.into(), now.into(), now.into()]
+            })
+            .collect();
+        let head = "INSERT INTO v12_users (channel, user_id, attributes, created_at, updated_at)";
+        tx.insert_many(head, 5, &rows, "ON CONFLICT DO NOTHING").await
+    }
+}
+
 struct Attributes {
     channel: String,
     user: String,
@@ -168,6 +187,11 @@ impl Store {
     /// Changes key-value stores, all at once.
     pub async fn write_v12_values(&self, writes: Vec<Write>) -> Result<()> {
         self.write(Apply(writes)).await
+    }
+
+    /// Writes the attributes of users of whom nothing is known yet: channel, user, attributes.
+    pub async fn bring_v12_users(&self, users: Vec<(String, String, Json)>) -> Result<()> {
+        self.write(BringUsers(users)).await
     }
 
     /// The attributes of a user, if anything is known of it.

@@ -1,0 +1,191 @@
+//! Lanes: the turns of one bot and one user, one after the other in the order in which they came.
+//!
+//! A lane lives while it has work: a task that does its turns. Different lanes run side by side.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU8, Ordering},
+    },
+};
+
+use duologue_dialog::Incoming;
+use tokio::sync::{oneshot, watch};
+
+use crate::{
+    Answered, Core, LiveBot,
+    turn::{self, Input, Refusal},
+};
+
+/// How many messages of one user may wait.
+const LONGEST: usize = 100;
+
+type Key = (String, String);
+
+/// All lanes that have work.
+#[derive(Default)]
+pub(crate) struct Lanes(Mutex<HashMap<Key, Lane>>);
+
+struct Lane {
+    waiting: VecDeque<Job>,
+    progress: Arc<Progress>,
+}
+
+/// What is done in a lane.
+pub(crate) enum Job {
+    /// A user's message, and who waits for the answer, if somebody does.
+    Message { bot: Arc<LiveBot>, incoming: Box<Incoming>, ticket: Option<(Arc<Ticket>, oneshot::Sender<Answer>)> },
+    /// The dialog may have waited long enough.
+    Timeout { bot: Arc<LiveBot> },
+}
+
+type Answer = Result<Answered, Refusal>;
+
+/// What those who wait for a lane see of it.
+pub(crate) struct Progress {
+    /// Whether an instruction of a flow is running: while it is, nobody's time is up.
+    executing: watch::Sender<bool>,
+}
+
+impl Progress {
+    /// Notes that an instruction runs until the guard is dropped.
+    pub(crate) fn execute(&self) -> Executing<'_> {
+        self.executing.send_replace(true);
+        Executing(self)
+    }
+}
+
+/// See [`Progress::execute`].
+pub(crate) struct Executing<'p>(&'p Progress);
+
+impl Drop for Executing<'_> {
+    fn drop(&mut self) {
+        self.0.executing.send_replace(false);
+    }
+}
+
+/// Settles between a turn that ends and a caller who gives up, so that each message is handed over
+/// exactly once: with this answer, or with the next.
+#[derive(Default)]
+pub(crate) struct Ticket(AtomicU8);
+
+const OPEN: u8 = 0;
+const CLAIMED: u8 = 1;
+const LEFT: u8 = 2;
+
+impl Ticket {
+    /// The turn is about to be stored: is the caller still there? Then it waits for the end.
+    pub(crate) fn claim(&self) -> bool {
+        self.0.compare_exchange(OPEN, CLAIMED, Ordering::AcqRel, Ordering::Acquire) != Err(LEFT)
+    }
+
+    /// The caller gives up; false if it is too late for that.
+    fn leave(&self) -> bool {
+        self.0.compare_exchange(OPEN, LEFT, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+/// Gives up when the caller's connection is gone.
+struct Leaving(Arc<Ticket>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+/// Runs a message's turn in its lane and waits for it.
+pub(crate) async fn converse(core: &Arc<Core>, bot: Arc<LiveBot>, input: Input) -> Answer {
+    let timeout = bot.settings.timeout;
+    let key = (bot.id.clone(), input.user.clone());
+    let ticket = Arc::new(Ticket::default());
+    let (sender, mut answer) = oneshot::channel();
+    let job = Job::Message { bot, incoming: Box::new(input.into_incoming()), ticket: Some((ticket.clone(), sender)) };
+    let progress = enqueue(core, key, job).ok_or(Refusal::Busy)?;
+    let _leaving = Leaving(ticket.clone());
+    let mut executing = progress.executing.subscribe();
+    loop {
+        tokio::select! {
+            answered = &mut answer => return answered.unwrap_or(Err(Refusal::Failed)),
+            () = tokio::time::sleep(timeout) => {}
+        }
+        // While an instruction runs the time doesn't count; after it, it begins anew.
+        if *executing.borrow_and_update() {
+            tokio::select! {
+                answered = &mut answer => return answered.unwrap_or(Err(Refusal::Failed)),
+                _ = executing.wait_for(|executing| !executing) => continue,
+            }
+        }
+        if ticket.leave() {
+            return Err(Refusal::TimedOut);
+        }
+        return answer.await.unwrap_or(Err(Refusal::Failed));
+    }
+}
+
+/// Lets a turn run for which nobody waits. A lane that is full doesn't take it.
+pub(crate) fn post(core: &Arc<Core>, user: &str, bot: Arc<LiveBot>, incoming: Incoming) -> bool {
+    let key = (bot.id.clone(), user.to_owned());
+    enqueue(core, key, Job::Message { bot, incoming: Box::new(incoming), ticket: None }).is_some()
+}
+
+/// Lets a timeout run unless the lane has something to do, which renews the time anyway.
+pub(crate) fn post_timeout(core: &Arc<Core>, user: &str, bot: Arc<LiveBot>) {
+    let key = (bot.id.clone(), user.to_owned());
+    let busy = core.lanes.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&key);
+    if !busy {
+        enqueue(core, key, Job::Timeout { bot });
+    }
+}
+
+/// Puts a job into its lane; `None` if too many wait there.
+fn enqueue(core: &Arc<Core>, key: Key, job: Job) -> Option<Arc<Progress>> {
+    let mut lanes = core.lanes.0.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(lane) = lanes.get_mut(&key) {
+        if lane.waiting.len() >= LONGEST {
+            return None;
+        }
+        lane.waiting.push_back(job);
+        return Some(lane.progress.clone());
+    }
+    let progress = Arc::new(Progress { executing: watch::Sender::new(false) });
+    lanes.insert(key.clone(), Lane { waiting: VecDeque::from([job]), progress: progress.clone() });
+    drop(lanes);
+    tokio::spawn(work(core.clone(), key, progress.clone()));
+    Some(progress)
+}
+
+/// Does a lane's work and removes the lane when there is none left.
+async fn work(core: Arc<Core>, key: Key, progress: Arc<Progress>) {
+    loop {
+        let job = {
+            let mut lanes = core.lanes.0.lock().unwrap_or_else(PoisonError::into_inner);
+            match lanes.get_mut(&key).and_then(|lane| lane.waiting.pop_front()) {
+                Some(job) => job,
+                None => {
+                    lanes.remove(&key);
+                    return;
+                }
+            }
+        };
+        // A task of its own, so that the lane outlives whatever happens in the turn.
+        let (core, user, progress) = (core.clone(), key.1.clone(), progress.clone());
+        let done = tokio::spawn(async move {
+            match job {
+                Job::Message { bot, incoming, ticket: Some((ticket, sender)) } => {
+                    let answer = turn::message(&core, &bot, &progress, *incoming, Some(&ticket)).await;
+                    // Whoever left gets the messages with the next answer.
+                    let _ = sender.send(answer);
+                }
+                Job::Message { bot, incoming, ticket: None } => {
+                    let _ = turn::message(&core, &bot, &progress, *incoming, None).await;
+                }
+                Job::Timeout { bot } => turn::timeout(&core, &bot, &progress, &user).await,
+            }
+        });
+        if let Err(failed) = done.await {
+            tracing::error!(bot = key.0, error = %failed, "a turn broke off");
+        }
+    }
+}

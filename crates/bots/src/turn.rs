@@ -1,0 +1,298 @@
+//! One turn: memory is read once, the engine runs, and one transaction writes everything.
+
+use std::{sync::Arc, time::Duration};
+
+use duologue_dialog::{
+    Incoming, KvsWrite, Memory, Object, Outcome, Turn, Value, host::KvsScope, memory::initial_session, turn::Reply,
+};
+use duologue_model::{Json, id::BotId};
+use duologue_store::v12::{
+    kvs,
+    turns::{Commit, Committed, Elsewhere, Memory as StoredMemory, Remembered, Said},
+};
+use serde::Serialize;
+
+use crate::{
+    Answered, Core, LiveBot,
+    host::TurnHost,
+    lanes::{self, Progress, Ticket},
+};
+
+/// How often a turn is done again because its memory changed meanwhile.
+const ATTEMPTS: usize = 5;
+/// Bytes of the largest trace that is kept.
+const LARGEST_TRACE: usize = 512 * 1024;
+/// The type of messages whose payload says none.
+const TEXT: &str = "text";
+
+/// A user's message.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// The user's id.
+    pub user: String,
+    /// The event's payload.
+    pub payload: Value,
+    /// Contexts for the NLU.
+    pub included_contexts: Value,
+    /// Claims of the external token; undefined if there is none.
+    pub credentials: Value,
+}
+
+impl Input {
+    pub(crate) fn into_incoming(self) -> Incoming {
+        Incoming {
+            target: self.user,
+            payload: self.payload,
+            included_contexts: self.included_contexts,
+            credentials: self.credentials,
+        }
+    }
+}
+
+/// Why a message has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The turn takes too long; it goes on.
+    #[error("the turn takes too long")]
+    TimedOut,
+    /// Too many messages of this user wait.
+    #[error("too many messages wait")]
+    Busy,
+    /// The store failed; the log says how.
+    #[error("the server failed")]
+    Failed,
+}
+
+/// Runs the turn of a message. `ticket` is that of the caller who waits, if one does.
+pub(crate) async fn message(
+    core: &Arc<Core>,
+    bot: &Arc<LiveBot>,
+    progress: &Progress,
+    incoming: Incoming,
+    ticket: Option<&Ticket>,
+) -> Result<Answered, Refusal> {
+    for _ in 0..ATTEMPTS {
+        let remembered = core.store.recall(&bot.store_id, &incoming.target).await.map_err(|e| failed(bot, &e))?;
+        let turns_before = remembered.turns;
+        let host = TurnHost { core, bot, progress };
+        let outcome = Turn::message(&bot.engine, &host, memory(remembered), incoming.clone()).await;
+        let commit = Commit {
+            incoming: Some(said(outcome.event.str("type").unwrap_or(TEXT), outcome.event.get("payload"))),
+            delivered: ticket.is_some_and(Ticket::claim),
+            ..commit(bot, &incoming.target, turns_before, &outcome)
+        };
+        match core.store.write(commit).await.map_err(|e| failed(bot, &e))? {
+            Committed::Done(late) => {
+                post_incoming(core, bot, &incoming.target, &outcome);
+                let late = late.into_iter().map(|said| late_payload(&said)).collect();
+                return Ok(Answered { late, outcome });
+            }
+            Committed::Stale => tracing::debug!(bot = bot.id, "the memory changed during a turn; doing it again"),
+        }
+    }
+    tracing::error!(bot = bot.id, "the memory changed during every attempt at a turn");
+    Err(Refusal::Failed)
+}
+
+/// Times out a dialog that has waited long enough.
+pub(crate) async fn timeout(core: &Arc<Core>, bot: &Arc<LiveBot>, progress: &Progress, user: &str) {
+    let remembered = match core.store.recall(&bot.store_id, user).await {
+        Ok(remembered) => remembered,
+        Err(error) => {
+            failed(bot, &error);
+            return;
+        }
+    };
+    if remembered.context_expires_at.is_none_or(|at| at > core.store.now()) {
+        // Nothing is remembered any more, or it isn't time yet.
+        if remembered.session.is_none() {
+            let due = duologue_store::v12::turns::Due { bot: bot.store_id.clone(), user: user.to_owned() };
+            if let Err(error) = core.store.drop_v12_timeout(due).await {
+                failed(bot, &error);
+            }
+        }
+        return;
+    }
+    let turns_before = remembered.turns;
+    let host = TurnHost { core, bot, progress };
+    let outcome = Turn::timeout(&bot.engine, &host, memory(remembered), user).await;
+    // Stale: somebody else saw to it.
+    match core.store.write(commit(bot, user, turns_before, &outcome)).await {
+        Ok(Committed::Done(_)) => post_incoming(core, bot, user, &outcome),
+        Ok(Committed::Stale) => {}
+        Err(error) => {
+            failed(bot, &error);
+        }
+    }
+}
+
+/// Waits until somebody says something to the user, `longest` at most.
+pub(crate) async fn wait_for_late(core: &Arc<Core>, bot: &BotId, user: &str, longest: Duration) -> Vec<Value> {
+    let mut feed = core.store.live().subscribe();
+    let deadline = tokio::time::Instant::now() + longest;
+    loop {
+        match core.store.take_late(bot, user).await {
+            Ok(late) if !late.is_empty() => return late.iter().map(late_payload).collect(),
+            Ok(_) => {}
+            Err(error) => {
+                tracing::error!(%error, "late messages can't be read");
+                return Vec::new();
+            }
+        }
+        if tokio::time::timeout_at(deadline, feed.recv()).await.is_err() {
+            return Vec::new();
+        }
+    }
+}
+
+fn failed(bot: &LiveBot, error: &duologue_store::Error) -> Refusal {
+    tracing::error!(bot = bot.id, %error, "a turn failed");
+    Refusal::Failed
+}
+
+// ---- memory
+
+fn value(json: &Json) -> Value {
+    Value::parse(json.text()).unwrap_or_default()
+}
+
+fn json(value: &impl Serialize) -> Json {
+    Json::of(value)
+}
+
+/// JSON that is surely an object.
+fn object(value: &Value) -> Json {
+    match value {
+        Value::Object(_) => json(value),
+        _ => json(&Object::new()),
+    }
+}
+
+fn memory(remembered: Remembered) -> Memory {
+    Memory {
+        user: remembered.user.as_ref().map_or_else(Value::object, value),
+        session: remembered.session.as_ref().map_or_else(initial_session, value),
+        context: value(&remembered.context),
+        temp: value(&remembered.temp),
+        bot: remembered.bot.as_ref().map_or(Value::Undefined, value),
+        timeouts: u32::try_from(remembered.timeouts).unwrap_or(u32::MAX),
+    }
+}
+
+// ---- what is written
+
+/// The end of a turn for which nobody waits and that began without a message.
+fn commit(bot: &LiveBot, user: &str, turns_before: i64, outcome: &Outcome) -> Commit {
+    let (memory, follow_ups) = (&outcome.memory, &outcome.follow_ups);
+    let trace = json(&outcome.trace);
+    Commit {
+        bot: bot.store_id.clone(),
+        user: user.to_owned(),
+        turns_before,
+        incoming: None,
+        replies: outcome.replies.iter().map(|Reply { payload, kind, .. }| said(kind, payload)).collect(),
+        delivered: false,
+        memory: StoredMemory {
+            user: (memory.user != outcome.trace.before.user).then(|| object(&memory.user)),
+            session: object(&memory.session),
+            context: object(&memory.context),
+            temp: object(&memory.temp),
+            timeouts: i64::from(memory.timeouts),
+            context_expires_in: outcome.is_open().then_some(follow_ups.context_expires_in),
+            session_expires_in: follow_ups.session_expires_in,
+        },
+        kvs: follow_ups.kvs.iter().map(kvs_write).collect(),
+        users: follow_ups
+            .users
+            .iter()
+            .map(|write| kvs::UserWrite {
+                channel: write.channel.clone(),
+                user: write.user.clone(),
+                attributes: object(&write.attributes),
+                replace: write.replace,
+            })
+            .collect(),
+        deleted_sessions: follow_ups.deleted_sessions.iter().filter_map(|id| session_user(bot, id)).collect(),
+        elsewhere: follow_ups.events.iter().filter_map(|event| elsewhere(bot, event)).collect(),
+        trace: (trace.text().len() <= LARGEST_TRACE).then_some(trace),
+    }
+}
+
+fn said(kind: &str, payload: &Value) -> Said {
+    let payload = match payload {
+        Value::Object(_) => json(payload),
+        // Payloads of stored messages are objects.
+        other => json(&Object::new().with("value", other.clone())),
+    };
+    Said { kind: if kind.is_empty() { TEXT.to_owned() } else { kind.to_owned() }, payload }
+}
+
+/// A stored message as a response. What others than the bot said has its type beside the payload.
+fn late_payload(said: &Said) -> Value {
+    let payload = value(&said.payload);
+    match &payload {
+        Value::Object(members) if !members.has("type") => {
+            let mut typed = Object::new().with("type", said.kind.as_str());
+            members.iter().for_each(|(name, value)| typed.set(name.clone(), value.clone()));
+            typed.into()
+        }
+        _ => payload,
+    }
+}
+
+fn kvs_write(write: &KvsWrite) -> kvs::Write {
+    let bot = |scope: &KvsScope| match scope {
+        KvsScope::Bot(id) => Some(id.clone()),
+        KvsScope::Global => None,
+    };
+    match write {
+        KvsWrite::Set { scope, key, value, expires_in } => kvs::Write {
+            bot: bot(scope),
+            change: kvs::Change::Set { key: key.clone(), value: json(value), expires_in: *expires_in },
+        },
+        KvsWrite::Delete { scope, key } => kvs::Write { bot: bot(scope), change: kvs::Change::Delete(key.clone()) },
+        KvsWrite::DeletePrefix { scope, prefix } => {
+            kvs::Write { bot: bot(scope), change: kvs::Change::DeletePrefix(prefix.clone()) }
+        }
+    }
+}
+
+/// The user of a session of this bot: `bot::api::user`.
+fn session_user(bot: &LiveBot, id: &str) -> Option<String> {
+    id.strip_prefix(bot.id.as_str())?.strip_prefix("::api::").map(str::to_owned)
+}
+
+/// An outgoing event for another user of this bot.
+fn elsewhere(bot: &LiveBot, event: &Value) -> Option<Elsewhere> {
+    let user = api_target(bot, event)?;
+    if event.str("direction") != Some("outgoing") {
+        return None;
+    }
+    let payload = event.get("payload");
+    let kind = event.str("type").or_else(|| payload.str("type")).unwrap_or(TEXT);
+    Some(Elsewhere { user: user.to_owned(), said: said(kind, payload) })
+}
+
+fn api_target<'a>(bot: &LiveBot, event: &'a Value) -> Option<&'a str> {
+    let here =
+        event.str("channel").is_none_or(|channel| channel == "api") && event.str("botId").is_none_or(|id| id == bot.id);
+    let target = event.str("target").filter(|target| here && !target.is_empty());
+    if target.is_none() {
+        tracing::warn!(bot = bot.id, "a script sent an event to another bot or channel; it is dropped");
+    }
+    target
+}
+
+/// Lets the turns run of incoming events that a script sent.
+fn post_incoming(core: &Arc<Core>, bot: &Arc<LiveBot>, user: &str, outcome: &Outcome) {
+    for event in &outcome.follow_ups.events {
+        if event.str("direction") != Some("incoming") {
+            continue;
+        }
+        let Some(target) = api_target(bot, event) else { continue };
+        let incoming = Incoming::payload(target, event.get("payload").clone());
+        if target == user || !lanes::post(core, target, bot.clone(), incoming) {
+            tracing::warn!(bot = bot.id, "an incoming event that a script sent is dropped");
+        }
+    }
+}
