@@ -57,11 +57,21 @@ pub(crate) async fn init(data: &Path, database: Option<&str>) -> Result<Access, 
 impl Server {
     /// Starts Duologue.
     pub(crate) async fn duologue(data: &Path, database: Option<(&str, usize)>) -> Result<Server, Error> {
+        Server::duologue_with(data, database, &[]).await
+    }
+
+    /// Starts Duologue with more options.
+    pub(crate) async fn duologue_with(
+        data: &Path,
+        database: Option<(&str, usize)>,
+        more: &[&str],
+    ) -> Result<Server, Error> {
         let mut args: Vec<String> = ["serve", "--log", "warn", "--data"].map(String::from).into();
         args.push(data.display().to_string());
         if let Some((url, connections)) = database {
             args.extend(["--database".into(), url.into(), "--database-connections".into(), connections.to_string()]);
         }
+        args.extend(more.iter().map(|option| (*option).to_owned()));
         Server::start(args, "/ready").await
     }
 

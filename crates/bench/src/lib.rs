@@ -9,6 +9,7 @@
 
 pub mod bare;
 mod child;
+mod converse;
 mod load;
 mod scenarios;
 mod table;
@@ -30,6 +31,8 @@ pub enum Scenario {
     Export,
     /// Start-up time and idle memory.
     Start,
+    /// Turns of a v12 bot over the Converse API, against createMessage.
+    Converse,
     /// createMessage on PostgreSQL, against a bare insert over the same number of connections.
     Postgres,
 }
@@ -80,6 +83,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
         if args.scenarios.is_empty() { scenarios::ALL.to_vec() } else { args.scenarios.clone() };
     for scenario in chosen {
         match scenario {
+            Scenario::Converse => converse::converse(&args).await?,
             Scenario::Start => scenarios::start(&args).await?,
             Scenario::Messages => scenarios::messages(&args).await?,
             Scenario::Points => scenarios::points(&args).await?,

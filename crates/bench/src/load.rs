@@ -37,6 +37,9 @@ pub(crate) fn request(method: &str, path: &str, headers: &[(&str, &str)], body: 
     text.into_bytes()
 }
 
+/// What each connection sends in turn.
+pub(crate) type Requests = Vec<Vec<Vec<u8>>>;
+
 /// One connection.
 pub(crate) struct Client {
     stream: TcpStream,

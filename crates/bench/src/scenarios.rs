@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use crate::{
     Args, Error, Scenario,
     child::{self, Access, Server},
-    load::{self, Client, Figures, request},
+    load::{self, Client, Figures, Requests, request},
     table,
 };
 
@@ -29,7 +29,7 @@ const BATCH: usize = 2_000;
 /// The sides' states and users.
 const KEYS: usize = 1_000;
 
-fn scratch(args: &Args) -> Result<TempDir, Error> {
+pub(crate) fn scratch(args: &Args) -> Result<TempDir, Error> {
     let made = match &args.scratch {
         Some(folder) => tempfile::tempdir_in(folder),
         None => tempfile::tempdir(),
@@ -63,8 +63,8 @@ pub(crate) async fn start(args: &Args) -> Result<(), Error> {
 // ---- messages ----
 
 /// A server with an integration that speaks, and what it needs to.
-struct Speaking {
-    server: Server,
+pub(crate) struct Speaking {
+    pub(crate) server: Server,
     headers: Vec<(String, String)>,
     bot_headers: Vec<(String, String)>,
     places: Vec<(String, String)>,
@@ -95,7 +95,7 @@ fn text(value: &serde_json::Value) -> String {
 }
 
 impl Speaking {
-    async fn start(args: &Args, database: Option<(&str, usize)>) -> Result<Speaking, Error> {
+    pub(crate) async fn start(args: &Args, database: Option<(&str, usize)>) -> Result<Speaking, Error> {
         let folder = scratch(args)?;
         let access = child::init(folder.path(), database.map(|(url, _)| url)).await?;
         let server = Server::duologue(folder.path(), database).await?;
@@ -128,7 +128,7 @@ impl Speaking {
     }
 
     /// The same message again and again, a conversation a connection.
-    fn messages(&self) -> Requests {
+    pub(crate) fn messages(&self) -> Requests {
         self.bodies().map(|body| vec![request("POST", "/v1/chat/messages", &borrowed(&self.headers), &body)]).collect()
     }
 
@@ -137,9 +137,6 @@ impl Speaking {
         self.bodies().map(|body| vec![request("POST", "/insert", &[], &body)]).collect()
     }
 }
-
-/// What each connection sends, in order.
-type Requests = Vec<Vec<Vec<u8>>>;
 
 /// Runs both sides in turn, so that a change of the machine's mood meets both.
 async fn compare(args: &Args, ours: (&str, Requests), bare: (&str, Requests)) -> Result<(Figures, Figures), Error> {
@@ -520,5 +517,12 @@ pub(crate) async fn export(args: &Args) -> Result<(), Error> {
 }
 
 /// Everything that can run without being given anything.
-pub(crate) const ALL: [Scenario; 6] =
-    [Scenario::Start, Scenario::Messages, Scenario::Points, Scenario::Pages, Scenario::Export, Scenario::Postgres];
+pub(crate) const ALL: [Scenario; 7] = [
+    Scenario::Converse,
+    Scenario::Start,
+    Scenario::Messages,
+    Scenario::Points,
+    Scenario::Pages,
+    Scenario::Export,
+    Scenario::Postgres,
+];

@@ -19,7 +19,7 @@ use duologue_dialog::{
     },
 };
 use duologue_outbound::{Limits, Request};
-use duologue_sandbox::{Calls, Class, Kind, Level, Log, Run};
+use duologue_sandbox::{Calls, Class, Kind, Level, Log, Pool, Run};
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde::Deserialize;
@@ -43,32 +43,7 @@ impl Host for TurnHost<'_> {
         // Time in hooks counts for whoever waits; time in instructions doesn't.
         let _executing =
             (!matches!(call.kind, ScriptKind::Hook(_) | ScriptKind::Pattern)).then(|| self.progress.execute());
-        let run = self.run(&call);
-        let mut calls = Bridge(sdk);
-        let done = self.core.scripts.run(run, &mut calls).await;
-        let (result, variables, flags, logs) = match done {
-            Ok(done) => (Ok(value_of(done.result)), done.variables, Some(done.flags), done.logs),
-            Err(error) => {
-                let failed = ScriptError { class: class_of(&error.class), message: message_of(&error) };
-                (Err(failed), error.variables, None, error.logs)
-            }
-        };
-        for Log { level, text } in logs {
-            let method = match level {
-                Level::Debug => "logger.debug",
-                Level::Info => "logger.info",
-                Level::Warn => "logger.warn",
-                Level::Error => "logger.error",
-            };
-            // Nothing can go wrong in a log.
-            let _ = sdk.call(method, vec![text.into()]).await;
-        }
-        let mut variables = variables.unwrap_or_default();
-        let suggestions = call.variables.get("suggestions").and_then(|before| {
-            let after = value_of(variables.remove("suggestions")?);
-            (after != *before).then_some(after)
-        });
-        ScriptOutcome { result, event: changed_event(call.event, variables.remove("event"), flags), suggestions }
+        script(&self.core.scripts, self.bot, call, sdk).await
     }
 
     async fn http(&self, request: HttpRequest) -> Result<HttpResponse, HttpFailure> {
@@ -183,36 +158,66 @@ fn millis_now() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-impl TurnHost<'_> {
-    /// The sandbox's form of a script.
-    fn run(&self, call: &ScriptCall<'_>) -> Run {
-        let argument = |name: &str| json_of(call.variables.get(name).unwrap_or(&Value::Undefined));
-        let pattern;
-        let (kind, source) = match call.kind {
-            ScriptKind::Condition => (Kind::Condition, call.source),
-            ScriptKind::Action => (Kind::Action, call.source),
-            ScriptKind::Hook(_) => (Kind::Hook, call.source),
-            ScriptKind::Content => {
-                let args = vec![argument("data"), Json::from("api")];
-                (Kind::Module { function: Some("renderElement".to_owned()), args }, call.source)
-            }
-            ScriptKind::Pattern => {
-                pattern = format!("return ({}\n)", call.source);
-                (Kind::Action, pattern.as_str())
-            }
-        };
-        let name = if call.path.is_empty() { call.name } else { call.path };
-        let mut run = Run::new(kind, call.bot, name, source);
-        run.files = self.bot.scripts(call.global).clone();
-        run.process = self.bot.process.clone();
-        if call.kind == ScriptKind::Content || call.kind == ScriptKind::Pattern {
-            return run;
+/// Runs a script in the sandbox.
+pub(crate) async fn script<S: Sdk>(pool: &Pool, bot: &LiveBot, call: ScriptCall<'_>, sdk: &mut S) -> ScriptOutcome {
+    let run = sandboxed(bot, &call);
+    let mut calls = Bridge(sdk);
+    let done = pool.run(run, &mut calls).await;
+    let (result, variables, flags, logs) = match done {
+        Ok(done) => (Ok(value_of(done.result)), done.variables, Some(done.flags), done.logs),
+        Err(error) => {
+            let failed = ScriptError { class: class_of(&error.class), message: message_of(&error) };
+            (Err(failed), error.variables, None, error.logs)
         }
-        run.flags = flags_of(call.event);
-        run.variables = variables(call);
-        run
+    };
+    for Log { level, text } in logs {
+        let method = match level {
+            Level::Debug => "logger.debug",
+            Level::Info => "logger.info",
+            Level::Warn => "logger.warn",
+            Level::Error => "logger.error",
+        };
+        // Nothing can go wrong in a log.
+        let _ = sdk.call(method, vec![text.into()]).await;
     }
+    let mut variables = variables.unwrap_or_default();
+    let suggestions = call.variables.get("suggestions").and_then(|before| {
+        let after = value_of(variables.remove("suggestions")?);
+        (after != *before).then_some(after)
+    });
+    ScriptOutcome { result, event: changed_event(call.event, variables.remove("event"), flags), suggestions }
+}
 
+/// The sandbox's form of a script.
+fn sandboxed(bot: &LiveBot, call: &ScriptCall<'_>) -> Run {
+    let argument = |name: &str| json_of(call.variables.get(name).unwrap_or(&Value::Undefined));
+    let pattern;
+    let (kind, source) = match call.kind {
+        ScriptKind::Condition => (Kind::Condition, call.source),
+        ScriptKind::Action => (Kind::Action, call.source),
+        ScriptKind::Hook(_) => (Kind::Hook, call.source),
+        ScriptKind::Content => {
+            let args = vec![argument("data"), Json::from("api")];
+            (Kind::Module { function: Some("renderElement".to_owned()), args }, call.source)
+        }
+        ScriptKind::Pattern => {
+            pattern = format!("return ({}\n)", call.source);
+            (Kind::Action, pattern.as_str())
+        }
+    };
+    let name = if call.path.is_empty() { call.name } else { call.path };
+    let mut run = Run::new(kind, call.bot, name, source);
+    run.files = bot.scripts(call.global).clone();
+    run.process = bot.process.clone();
+    if call.kind == ScriptKind::Content || call.kind == ScriptKind::Pattern {
+        return run;
+    }
+    run.flags = flags_of(call.event);
+    run.variables = variables(call);
+    run
+}
+
+impl TurnHost<'_> {
     fn limits(&self, millis: Option<u64>, redirects: u32) -> Limits {
         let own = self.core.outbound.limits();
         let timeout = millis.filter(|millis| *millis > 0).map_or(own.timeout, Duration::from_millis);

@@ -168,6 +168,7 @@ fn remembered(path: &Path, now: i64) -> Result<Remembered, duologue_v12::Error> 
             salt: account.password.salt,
             token_version: account.token_version,
             attributes: stored(&V12Json::Object(account.attributes)),
+            is_super_admin: false,
         });
     }
     database.users(|user| {
@@ -274,6 +275,7 @@ async fn first_account(store: &Arc<Store>, options: &Options) -> Result<(), Erro
         salt: hashed.salt,
         token_version: 1,
         attributes: Json::of(&json!({})),
+        is_super_admin: true,
     };
     if store.put_first_v12_account(account).await? {
         tracing::info!("the first account was made, as BP_ADMIN_EMAIL says");

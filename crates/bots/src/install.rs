@@ -172,7 +172,7 @@ fn log_report(found: &Installation) {
     }
 }
 
-fn shared(files: Files, options: &Options) -> Shared {
+pub(crate) fn shared(files: Files, options: &Options) -> Shared {
     let (engine, report) = Globals::load(&files, |settings| {
         if let Some(url) = options.env.get("EXTERNAL_URL").filter(|url| !url.is_empty()) {
             settings.external_url = url.trim_end_matches('/').into();
@@ -187,7 +187,7 @@ fn shared(files: Files, options: &Options) -> Shared {
 }
 
 /// The bot, and whether all its flows could be read.
-fn live(id: &str, bot: &installation::Bot, globals: &Arc<Shared>, options: &Options) -> (LiveBot, bool) {
+pub(crate) fn live(id: &str, bot: &installation::Bot, globals: &Arc<Shared>, options: &Options) -> (LiveBot, bool) {
     let (engine, report) = duologue_dialog::Bot::load(id, &bot.files, &globals.engine);
     log_findings(id, &report);
     let is_whole = !report.skipped.iter().any(|finding| finding.file.ends_with(".flow.json"));

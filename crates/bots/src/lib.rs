@@ -6,6 +6,7 @@
 //!   swaps what became of it, or keeps the last that was good.
 //! * `lanes` keeps the turns of a conversation in order; `turn` does one: memory is read once, the dialog
 //!   engine runs over `host`, and one transaction writes everything.
+//! * [`trace`] shows what turns did, and [`replay`] does them again with a changed bot.
 //! * `timeouts` ends the waiting of dialogs whose user stays away.
 //!
 //! Called by the dialects and by the binary. What a turn means is the crate `dialog`'s business; here
@@ -15,7 +16,9 @@ mod host;
 mod import;
 mod install;
 mod lanes;
+pub mod replay;
 mod timeouts;
+pub mod trace;
 mod turn;
 mod watch;
 
@@ -48,6 +51,9 @@ pub enum Error {
     /// A file can't be written.
     #[error("can't write {0}: {1}")]
     Write(PathBuf, std::io::Error),
+    /// A stored trace.
+    #[error(transparent)]
+    Trace(#[from] trace::Unreadable),
     /// What is asked for can't be.
     #[error("{0}")]
     Invalid(String),

@@ -116,6 +116,64 @@ pub struct ScriptCall<'a> {
     pub variables: &'a Object,
 }
 
+impl ScriptCall<'_> {
+    /// Tells apart what is run and on what: text, event and variables. The same in every version and on
+    /// every machine. What the script requires isn't part of it.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hash = Fingerprint(0xcbf2_9ce4_8422_2325);
+        hash.text(self.source);
+        hash.value(self.event);
+        hash.object(self.variables);
+        hash.0
+    }
+}
+
+/// FNV-1a over values as they are written.
+struct Fingerprint(u64);
+
+impl Fingerprint {
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().fold(self.0, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    }
+
+    fn text(&mut self, text: &str) {
+        self.bytes(&(text.len() as u64).to_le_bytes());
+        self.bytes(text.as_bytes());
+    }
+
+    fn value(&mut self, value: &Value) {
+        match value {
+            Value::Undefined | Value::Null => self.bytes(b"n"),
+            Value::Bool(value) => self.bytes(if *value { b"t" } else { b"f" }),
+            // Not a number and infinities are written as null; there is one zero.
+            Value::Number(number) if !number.is_finite() => self.bytes(b"n"),
+            Value::Number(number) => {
+                self.bytes(b"d");
+                self.bytes(&(number + 0.0).to_bits().to_le_bytes());
+            }
+            Value::String(text) => {
+                self.bytes(b"s");
+                self.text(text);
+            }
+            Value::Array(items) => {
+                self.bytes(b"[");
+                items.iter().for_each(|item| self.value(item));
+                self.bytes(b"]");
+            }
+            Value::Object(object) => self.object(object),
+        }
+    }
+
+    fn object(&mut self, object: &Object) {
+        self.bytes(b"{");
+        for (name, value) in object.iter().filter(|(_, value)| !value.is_undefined()) {
+            self.text(name);
+            self.value(value);
+        }
+        self.bytes(b"}");
+    }
+}
+
 /// What a script is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

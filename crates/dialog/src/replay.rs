@@ -13,17 +13,20 @@ use crate::{
 /// Answers are matched by what was asked, in the order of the record, so that a changed bot that asks for
 /// less or in another order gets along. The clock, chance and ids go on from their last value when the
 /// record ends. What the record doesn't know goes to the fallback: [`Refuse`], or a host that runs scripts.
+/// Where there is one, only a script whose text, event and variables are those of the record has the recorded
+/// outcome; without one, any script of the same name.
 #[derive(Debug)]
 pub struct Replay<F = Refuse> {
     left: Mutex<VecDeque<Effect>>,
     last: Mutex<(i64, f64, u64)>,
     fallback: F,
+    by_name: bool,
 }
 
 impl Replay {
     /// Answers from a record only.
     pub fn new(effects: &[Effect]) -> Replay {
-        Replay::with_fallback(effects, Refuse)
+        Replay { by_name: true, ..Replay::with_fallback(effects, Refuse) }
     }
 }
 
@@ -35,7 +38,7 @@ impl<F> Replay<F> {
             _ => None,
         });
         let left = Mutex::new(effects.iter().cloned().collect());
-        Replay { left, last: Mutex::new((now.unwrap_or(0), 0.0, 0)), fallback }
+        Replay { left, last: Mutex::new((now.unwrap_or(0), 0.0, 0)), fallback, by_name: false }
     }
 
     /// Whether every recorded answer was asked for.
@@ -54,13 +57,22 @@ impl<F> Replay<F> {
 
 impl<F: Host> Host for Replay<F> {
     async fn script<S: Sdk>(&self, call: ScriptCall<'_>, sdk: &mut S) -> ScriptOutcome {
-        let recorded = self.take(|effect| match effect {
-            Effect::Script { kind, name, calls, ran } if *kind == call.kind && name == call.name => {
-                Some((calls.clone(), ran.clone()))
-            }
-            _ => None,
-        });
-        let Some((calls, ran)) = recorded else { return self.fallback.script(call, sdk).await };
+        let print = call.fingerprint();
+        let recorded = |same: &dyn Fn(u64) -> bool| {
+            self.take(|effect| match effect {
+                Effect::Script { kind, name, given, calls, ran }
+                    if *kind == call.kind && name == call.name && same(*given) =>
+                {
+                    Some((calls.clone(), ran.clone()))
+                }
+                _ => None,
+            })
+        };
+        let mut found = recorded(&|given| given == print);
+        if found.is_none() && self.by_name {
+            found = recorded(&|_| true);
+        }
+        let Some((calls, ran)) = found else { return self.fallback.script(call, sdk).await };
         for (method, args) in calls {
             // What it answers now is what it answered then; the script isn't run, so nobody reads it.
             let _ = sdk.call(&method, args).await;
@@ -201,5 +213,37 @@ impl Host for Refuse {
 
     fn event_id(&self) -> String {
         "0".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{host::NoSdk, host::ScriptKind, testing::block_on, trace::Ran, value::Object};
+
+    #[test]
+    fn only_what_is_the_same_has_the_recorded_outcome() {
+        let (event, other) = (Value::parse(r#"{"a":1}"#).unwrap(), Value::parse(r#"{"a":2}"#).unwrap());
+        let variables = Object::new();
+        let call = |source, event| ScriptCall {
+            kind: ScriptKind::Action,
+            name: "greet",
+            path: "greet.js",
+            global: false,
+            source,
+            bot: "b",
+            event,
+            variables: &variables,
+        };
+        let given = call("1", &event).fingerprint();
+        let ran = Ran::of(&ScriptOutcome::value(7.0), &event);
+        let effects =
+            [Effect::Script { kind: ScriptKind::Action, name: "greet".into(), given, calls: Vec::new(), ran }];
+        let strict = |call| block_on(Replay::with_fallback(&effects, Refuse).script(call, &mut NoSdk)).result;
+        assert_eq!(strict(call("1", &event)), Ok(Value::from(7.0)));
+        assert!(strict(call("2", &event)).is_err());
+        assert!(strict(call("1", &other)).is_err());
+        let by_name = |call| block_on(Replay::new(&effects).script(call, &mut NoSdk)).result;
+        assert_eq!(by_name(call("2", &other)), Ok(Value::from(7.0)));
     }
 }

@@ -95,15 +95,45 @@ pub enum FailureKind {
 #[serde(tag = "effect", rename_all = "snake_case")]
 #[allow(missing_docs)]
 pub enum Effect {
-    Now { millis: i64 },
-    Random { value: f64 },
-    EventId { id: String },
-    Script { kind: ScriptKind, name: String, calls: Vec<(String, Vec<Value>)>, ran: Ran },
-    Http { request: HttpRequest, result: Result<HttpResponse, HttpFailure> },
-    Mail { mail: Mail, result: Result<(), String> },
-    KvsGet { scope: KvsScope, key: String, result: Result<Option<Value>, String> },
-    Sdk { method: String, args: Vec<Value>, result: Result<Value, String> },
-    Predict { result: Result<Option<Value>, String> },
+    Now {
+        millis: i64,
+    },
+    Random {
+        value: f64,
+    },
+    EventId {
+        id: String,
+    },
+    Script {
+        kind: ScriptKind,
+        name: String,
+        /// [`ScriptCall::fingerprint`] of what ran.
+        #[serde(default)]
+        given: u64,
+        calls: Vec<(String, Vec<Value>)>,
+        ran: Ran,
+    },
+    Http {
+        request: HttpRequest,
+        result: Result<HttpResponse, HttpFailure>,
+    },
+    Mail {
+        mail: Mail,
+        result: Result<(), String>,
+    },
+    KvsGet {
+        scope: KvsScope,
+        key: String,
+        result: Result<Option<Value>, String>,
+    },
+    Sdk {
+        method: String,
+        args: Vec<Value>,
+        result: Result<Value, String>,
+    },
+    Predict {
+        result: Result<Option<Value>, String>,
+    },
 }
 
 /// What a script left behind, the event as its differences to the one that the script was given.

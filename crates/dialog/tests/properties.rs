@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use duologue_dialog::{
     Bot, Files, Globals, Incoming, Memory, Object, Outcome, Replay, Turn, Value,
+    replay::Refuse,
     template::{Scope, Template},
     testing::{Conversation, MemoryHost, block_on},
 };
@@ -153,7 +154,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
 fn check(bot: &Bot, before: &Memory, outcome: &Outcome) {
     let text = serde_json::to_string(&outcome.trace).unwrap();
     let trace = serde_json::from_str(&text).unwrap();
-    let again = block_on(Turn::again(bot, &Replay::new(&outcome.trace.effects), &trace));
+    let again = block_on(Turn::again(bot, &Replay::with_fallback(&outcome.trace.effects, Refuse), &trace));
     assert_eq!(serde_json::to_string(&again.trace).unwrap(), text);
     assert_eq!(serde_json::to_string(&again.memory).unwrap(), serde_json::to_string(&outcome.memory).unwrap());
     // What a turn doesn't touch stays: a marker in the user's memory and one in the session, which only

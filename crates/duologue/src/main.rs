@@ -6,8 +6,10 @@ mod config;
 mod export;
 mod import;
 mod init;
+mod replay;
 mod serve;
 mod token;
+mod trace;
 mod unstuck;
 
 use std::process::ExitCode;
@@ -44,6 +46,8 @@ enum Command {
     /// Bots made for Botpress v12.
     #[command(subcommand)]
     Bot(bot::Command),
+    Trace(trace::Args),
+    Replay(replay::Args),
     /// Copy the embedded database of a running server, consistently.
     Backup(backup::BackupArgs),
     /// Check an embedded database, or a backup of one.
@@ -82,6 +86,11 @@ fn main() -> ExitCode {
             Some(Command::Import(args)) => finish_transfer(import::run(args).await),
             Some(Command::Bot(command)) => finish(bot::run(command)),
             Some(Command::ScriptWorker) => ExitCode::FAILURE,
+            Some(Command::Trace(args)) => match trace::run(args).await {
+                Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
+                result => finish(result),
+            },
+            Some(Command::Replay(args)) => finish_replay(replay::run(args).await),
             Some(Command::Backup(args)) => finish(backup::backup(args)),
             Some(Command::Verify(args)) => finish(backup::verify(args)),
             Some(Command::Bench(args)) => finish(duologue_bench::run(args).await),
@@ -104,6 +113,18 @@ fn finish_transfer(result: Result<(), export::Error>) -> ExitCode {
         Err(error) => {
             eprintln!("duologue: {error}");
             ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// Differences aren't a failure to look for them.
+fn finish_replay(result: Result<bool, trace::Error>) -> ExitCode {
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("duologue: {error}");
+            ExitCode::from(2)
         }
     }
 }

@@ -1,9 +1,10 @@
 //! `duologue serve`: opens the store, listens, and stops gracefully.
 
-use std::{io::IsTerminal, sync::Arc, time::Duration};
+use std::{io::IsTerminal, path::PathBuf, sync::Arc, time::Duration};
 
-use duologue_bots::Bots;
+use duologue_bots::{Bots, Options};
 use duologue_http::{App, Listeners, Metrics, Peer, RateLimit, Throttle};
+use duologue_outbound::AllowList;
 use duologue_store::{Store, setup::Made};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -89,23 +90,28 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
 /// The bots of the v12 data folder, if one is to be served.
 async fn open_bots(config: &Config, store: &Arc<Store>, public_url: &str) -> Result<Option<Bots>, Error> {
     let Some(folder) = config.v12_data.clone() else { return Ok(None) };
-    let binary = std::env::current_exe()
-        .map_err(|error| duologue_bots::Error::Invalid(format!("this binary can't be found: {error}")))?;
-    let options = duologue_bots::Options {
-        folder,
-        public_url: public_url.to_owned(),
-        worker: vec![binary.into(), crate::SCRIPT_WORKER.into()],
-        allow: config.allow_list()?,
-        // Variables that aren't text can't be referred to.
-        env: std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect(),
-    };
+    let options = bot_options(folder, public_url.to_owned(), config.allow_list()?)?;
     let bots = Bots::open(options, store.clone()).await?;
     let mut ids: Vec<String> = bots.installed().bots.keys().cloned().collect();
     ids.sort_unstable();
     tracing::info!(bots = ids.join(", "), "serving v12 bots");
     Ok(Some(bots))
+}
+
+/// What bots need: this binary runs their scripts, and they may refer to its environment.
+pub fn bot_options(folder: PathBuf, public_url: String, allow: AllowList) -> Result<Options, duologue_bots::Error> {
+    let binary = std::env::current_exe()
+        .map_err(|error| duologue_bots::Error::Invalid(format!("this binary can't be found: {error}")))?;
+    Ok(Options {
+        folder,
+        public_url,
+        worker: vec![binary.into(), crate::SCRIPT_WORKER.into()],
+        allow,
+        // Variables that aren't text can't be referred to.
+        env: std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect(),
+    })
 }
 
 /// Whether a variable of the environment is set to more than nothing.
@@ -235,8 +241,10 @@ Speak in it with the official client (npm install @botpress/client):
 
 Read it:
 
-  BP_API_URL={url} BP_TOKEN={token} BP_BOT_ID={bot} duologue export --format text
+  BP_API_URL={url} BP_TOKEN={token} BP_BOT_ID={bot} {program} export --format text
 ",
+        // As it was called: `cargo run` leaves it outside the path.
+        program = std::env::args().next().unwrap_or_else(|| "duologue".into()),
         version = env!("CARGO_PKG_VERSION"),
         workspace = made.workspace.id,
         handle = made.workspace.handle.as_deref().unwrap_or_default(),

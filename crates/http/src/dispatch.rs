@@ -48,10 +48,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 async fn unknown(app: Arc<App>, request: Request) -> Response<Body> {
     let request_id = request_id(request.headers(), &app.store);
     if converse::is_ours(&app, request.uri().path()) {
-        let mut response = match bounds::check(request.uri(), request.headers()) {
-            Ok(()) => converse::serve(app, request).await,
-            Err(refusal) => Failure(refusal).render(app.store.ids(), app.store.now()),
-        };
+        let mut response = converse::serve(app, request).await;
         secure::harden(response.headers_mut());
         response.headers_mut().insert(REQUEST_ID.clone(), request_id);
         return response;

@@ -201,6 +201,13 @@ enum Rng {
 }
 
 impl Rng {
+    /// The random part of a ULID. One bit stays clear, so that counting up has room.
+    fn tail(&mut self) -> u128 {
+        let mut bytes = [0; 16];
+        self.fill(&mut bytes[6..]);
+        u128::from_be_bytes(bytes) & ((1 << (TAIL_BITS - 1)) - 1)
+    }
+
     fn fill(&mut self, out: &mut [u8]) {
         match self {
             Rng::System { buffer, used } => {
@@ -228,6 +235,32 @@ impl Rng {
     }
 }
 
+/// Ids in a row: those of one instant sort in the order in which they were made.
+#[derive(Clone, Debug)]
+pub struct Series {
+    next: u128,
+}
+
+impl Series {
+    /// The next id of kind `K`, whose ULID carries `at`.
+    pub fn id<K: Kind>(&mut self, at: Timestamp) -> Id<K> {
+        let id = ulid(at, self.next);
+        self.next += 1;
+        id
+    }
+}
+
+fn ulid<K: Kind>(at: Timestamp, tail: u128) -> Id<K> {
+    let mut text = String::with_capacity(K::PREFIX.len() + 27);
+    text.push_str(K::PREFIX);
+    text.push('_');
+    let bits = ((at.millis() as u128) << TAIL_BITS) | tail;
+    for position in (0..26).rev() {
+        text.push(char::from(CROCKFORD[(bits >> (position * 5)) as usize & 31]));
+    }
+    Id::new(text)
+}
+
 const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const TAIL_BITS: u32 = 80;
 
@@ -253,31 +286,19 @@ impl Generator {
 
     /// A new id of kind `K`, whose ULID carries `at`.
     pub fn id<K: Kind>(&self, at: Timestamp) -> Id<K> {
-        let mut text = String::with_capacity(K::PREFIX.len() + 27);
-        text.push_str(K::PREFIX);
-        text.push('_');
-        self.ulid(at, &mut text);
-        Id::new(text)
+        let mut state = self.lock();
+        if state.last_millis == at.millis() && state.last_tail + 1 < 1 << TAIL_BITS {
+            state.last_tail += 1;
+        } else {
+            state.last_tail = state.rng.tail();
+            state.last_millis = at.millis();
+        }
+        ulid(at, state.last_tail)
     }
 
-    fn ulid(&self, at: Timestamp, out: &mut String) {
-        let tail = {
-            let mut state = self.lock();
-            if state.last_millis == at.millis() && state.last_tail + 1 < 1 << TAIL_BITS {
-                state.last_tail += 1;
-            } else {
-                let mut bytes = [0; 16];
-                state.rng.fill(&mut bytes[6..]);
-                // One bit stays clear, so that counting up has room.
-                state.last_tail = u128::from_be_bytes(bytes) & ((1 << (TAIL_BITS - 1)) - 1);
-                state.last_millis = at.millis();
-            }
-            state.last_tail
-        };
-        let bits = ((at.millis() as u128) << TAIL_BITS) | tail;
-        for position in (0..26).rev() {
-            out.push(char::from(CROCKFORD[(bits >> (position * 5)) as usize & 31]));
-        }
+    /// Ids that keep their order within an instant whatever else is made meanwhile.
+    pub fn series(&self) -> Series {
+        Series { next: self.lock().rng.tail() }
     }
 
     /// A random (version 4) UUID.
@@ -340,6 +361,20 @@ mod tests {
         assert!(event.as_str().starts_with("evt_01HF7YAT00"));
         assert_eq!(event.message().unwrap(), message);
         assert_eq!(MessageId::new("imported").event(), None);
+    }
+
+    #[test]
+    fn a_series_keeps_its_order_whatever_comes_between() {
+        let generator = Generator::seeded(7);
+        let (past, now) = (Timestamp::from_millis(1_000), Timestamp::from_millis(2_000));
+        let mut series = generator.series();
+        let made: Vec<MessageId> = (0..50)
+            .map(|_| {
+                let _: MessageId = generator.id(now);
+                series.id(past)
+            })
+            .collect();
+        assert!(made.is_sorted() && made[0] != made[1]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 -- Their messages, users and conversations are those of the foundation.
 
 -- Accounts of people who log in under `/api/v1/auth`. Of passwords only a hash; `salt` is empty
--- where the hash has its own.
+-- where the hash has its own. `is_super_admin` is set for the first account that was registered here.
 CREATE TABLE v12_accounts (
     strategy TEXT NOT NULL,
     email TEXT NOT NULL,
@@ -10,6 +10,7 @@ CREATE TABLE v12_accounts (
     salt TEXT NOT NULL,
     token_version BIGINT NOT NULL,
     attributes TEXT NOT NULL,
+    is_super_admin BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     PRIMARY KEY (strategy, email)

@@ -6,7 +6,7 @@
 
 use duologue_model::{
     Conversation, Direction, Error as Refusal, ErrorKind, Identity, Json, Message, Origin, Tags, Timestamp, User,
-    id::{BotId, ConversationId, EventId, MessageId, UserId},
+    id::{BotId, ConversationId, EventId, MessageId, Series, UserId},
     tags::TagPatch,
 };
 
@@ -620,15 +620,17 @@ impl Script for Import {
     type Out = Vec<Message>;
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Message>> {
         let mut done = Vec::with_capacity(self.messages.len());
+        // Messages of one instant stay in the order in which they were sent.
+        let mut ids = tx.ids().series();
         for item in &self.messages {
-            done.push(self.one(tx, item).await?);
+            done.push(self.one(tx, item, &mut ids).await?);
         }
         Ok(done)
     }
 }
 
 impl Import {
-    async fn one(&self, tx: &mut Tx<'_>, item: &Imported) -> Result<Message> {
+    async fn one(&self, tx: &mut Tx<'_>, item: &Imported, ids: &mut Series) -> Result<Message> {
         let by = Discriminator { tags: item.new.tags.clone(), by: item.by.clone() };
         if !item.by.is_empty() && by.compares() {
             by.lock(tx, &self.who, "m", "").await?;
@@ -638,7 +640,7 @@ impl Import {
         }
         let place = enter(tx, &self.who, &item.new.conversation, &item.new.user).await?;
         let message = Message {
-            id: tx.ids().id(item.created_at),
+            id: ids.id(item.created_at),
             created_at: item.created_at,
             updated_at: item.created_at,
             kind: item.new.kind.clone(),

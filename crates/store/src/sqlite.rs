@@ -32,7 +32,7 @@ use crate::{
     live::{Live, Touches},
     migrate,
     sql::Dialect,
-    tx::{Inner, Script, Tx, run_ready},
+    tx::{Inner, Script, Tx, run_ready, settled},
 };
 
 /// Most transactions in one durable commit.
@@ -119,14 +119,8 @@ impl<S: Script> Job for ScriptJob<S> {
     }
 
     fn finish(self: Box<Self>, failure: Option<String>) {
-        let result = match (failure, self.result) {
-            (None, Some(result)) => result,
-            (Some(reason), Some(Ok(_))) => Err(Error::Database(reason)),
-            (Some(_), Some(refused)) => refused,
-            (_, None) => Err(Error::Closed),
-        };
         // An error means that the caller has gone; its effect stands.
-        let _ = self.reply.send(result);
+        let _ = self.reply.send(settled(self.result, failure));
     }
 }
 

@@ -245,6 +245,17 @@ fn borrowed<'p>(params: &'p [Param<'_>]) -> Vec<&'p (dyn tokio_postgres::types::
     params.iter().map(|param| param as _).collect()
 }
 
+/// What the caller of a script in a group hears: the script's own result, or why the group could not
+/// be committed.
+pub(crate) fn settled<T>(result: Option<Result<T>>, failure: Option<String>) -> Result<T> {
+    match (failure, result) {
+        (None, Some(result)) => result,
+        (Some(reason), Some(Ok(_))) => Err(Error::Database(reason)),
+        (Some(_), Some(refused)) => refused,
+        (_, None) => Err(Error::Closed),
+    }
+}
+
 /// Runs a script's future that never waits, as every script's does on SQLite.
 pub(crate) fn run_ready<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {

@@ -6,6 +6,7 @@
 //! * [`accounts`] of those who log in.
 //! * [`turns`] what a conversation remembers, and the one transaction that ends a turn.
 //! * [`listen`] what users hear of the bot without asking.
+//! * [`traces`] of the latest turns, to be read.
 //! * [`kvs`] key-value stores, and attributes of users.
 //!
 //! Called by the crate that runs these bots and by the Converse dialect. What memories and traces mean
@@ -14,6 +15,7 @@
 pub mod accounts;
 pub mod kvs;
 pub mod listen;
+pub mod traces;
 pub mod turns;
 
 use duologue_model::id::BotId;

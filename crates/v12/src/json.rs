@@ -162,8 +162,8 @@ pub(crate) fn write_string(text: &str, out: &mut String) {
     out.push('"');
 }
 
-/// A string between quotes.
-pub(crate) fn quoted(text: &str) -> String {
+/// A text as a JSON string, quotes included.
+pub fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     write_string(text, &mut out);
     out

@@ -547,11 +547,12 @@ impl<'t, H: Host> Run<'t, H> {
             event: &event,
             variables,
         };
+        let given = full.fingerprint();
         let mut bridge = sdk::Bridge { run: self, event: &event, calls: Vec::new() };
         let mut outcome = host.script(full, &mut bridge).await;
         let calls = bridge.calls;
         let ran = Ran::of(&outcome, &event);
-        self.effects[place] = Effect::Script { kind: call.kind, name: call.name.to_owned(), calls, ran };
+        self.effects[place] = Effect::Script { kind: call.kind, name: call.name.to_owned(), given, calls, ran };
         self.event = match outcome.event.take() {
             Some(changed @ Value::Object(_)) => changed,
             _ => event,

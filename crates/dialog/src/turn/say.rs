@@ -188,10 +188,12 @@ impl<H: Host> Run<'_, H> {
             event,
             variables: &variables,
         };
+        let given = call.fingerprint();
         let outcome = self.host.script(call, &mut NoSdk).await;
         self.effects.push(Effect::Script {
             kind: script.kind,
             name: script.name.to_owned(),
+            given,
             calls: Vec::new(),
             ran: Ran::of(&outcome, event),
         });

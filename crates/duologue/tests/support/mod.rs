@@ -26,6 +26,7 @@ pub struct Server {
     pub token: String,
     pub data: PathBuf,
     database: Option<String>,
+    options: Vec<String>,
     // Shared by the servers on one database.
     folder: Arc<tempfile::TempDir>,
     child: Child,
@@ -59,6 +60,7 @@ impl Server {
             token: text("token"),
             data,
             database: database.map(str::to_owned),
+            options: Vec::new(),
             folder: Arc::new(folder),
         }
     }
@@ -71,6 +73,7 @@ impl Server {
             token: self.token.clone(),
             data: self.data.clone(),
             database: self.database.clone(),
+            options: self.options.clone(),
             folder: self.folder.clone(),
         };
         prepared.serve()
@@ -145,21 +148,29 @@ pub struct Prepared {
     pub token: String,
     pub data: PathBuf,
     database: Option<String>,
+    options: Vec<String>,
     folder: Arc<tempfile::TempDir>,
 }
 
 impl Prepared {
+    /// Options of `serve`, now and at every restart.
+    pub fn with(mut self, options: &[&str]) -> Self {
+        self.options.extend(options.iter().map(|option| (*option).to_owned()));
+        self
+    }
+
     pub fn serve(self) -> Server {
         let address = free_address();
         let child = Command::new(binary())
             .args(["serve", "--listen", &address, "--log", "warn"])
             .args(place(&self.data, self.database.as_deref()))
+            .args(&self.options)
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let Prepared { workspace, bot, token, data, database, folder } = self;
-        let mut server =
-            Server { url: format!("http://{address}"), workspace, bot, token, data, database, folder, child };
+        let Prepared { workspace, bot, token, data, database, options, folder } = self;
+        let url = format!("http://{address}");
+        let mut server = Server { url, workspace, bot, token, data, database, options, folder, child };
         eventually(|| {
             let ended = server.child.try_wait().unwrap();
             assert!(ended.is_none(), "the server ended before it was ready: {ended:?}");

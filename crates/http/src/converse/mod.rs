@@ -1,9 +1,11 @@
 //! The Converse dialect: `/api/v1/**`, as Botpress v12 spoke it (`spec/v12/converse-api.md`).
 //!
 //! [`serve`] takes every request through the dialect's own steps: body, origin, rate, bot; then the
-//! route's own checks, and the bot's rules about who may call (`restrict`). Texts, bodies and rules of the dialect are in the crate `v12`; turns are run by
+//! route's own checks, and the bot's rules about who may call (`restrict`): `message` for those on which users talk,
+//! `events` for those who listen, `accounts` for logging in. Texts, bodies and rules of the dialect are in the crate `v12`; turns are run by
 //! the crate `bots`. Here requests are taken apart and answers put together.
 
+mod accounts;
 mod answer;
 pub(crate) mod auth;
 mod events;
@@ -12,6 +14,7 @@ mod message;
 mod query;
 mod restrict;
 mod throttle;
+mod turns;
 
 use std::{
     net::IpAddr,
@@ -91,9 +94,11 @@ impl From<restrict::Restricted> for Refused {
 /// Whether a path is one of this dialect's, below the external URL's path.
 pub(crate) fn is_ours(app: &App, path: &str) -> bool {
     let Some(bots) = &app.bots else { return false };
-    let mut segments = below(&bots.installed(), path).unwrap_or_default().into_iter();
-    let version = |segment: &str| segment.eq_ignore_ascii_case("v1") || segment.eq_ignore_ascii_case("v2");
-    segments.next().is_some_and(|first| first.eq_ignore_ascii_case("api")) && segments.next().is_some_and(version)
+    let segments = below(&bots.installed(), path).unwrap_or_default();
+    let is = |at: usize, names: &[&str]| {
+        segments.get(at).is_some_and(|segment| names.iter().any(|name| segment.eq_ignore_ascii_case(name)))
+    };
+    is(0, &["api"]) && is(1, &["v1", "v2"]) || segments.len() == 1 && is(0, &["status", "version"])
 }
 
 /// The path's segments below the external URL's path, as they were sent; empty ones don't count.
@@ -120,7 +125,10 @@ pub(crate) async fn serve(app: Arc<App>, request: Request) -> Response<Body> {
         }
         return response;
     }
-    let parsed = read(&app, &installed, &parts.headers, body).await;
+    let parsed = match crate::bounds::check(&parts.uri, &parts.headers) {
+        Ok(()) => read(&app, &installed, &parts.headers, body).await,
+        Err(refusal) => Err(ApiError::plain(431, "Error", refusal.message)),
+    };
     let may_be_read = parsed.is_ok();
     let outcome = match parsed {
         Err(error) => Err(error.into()),
@@ -201,11 +209,26 @@ async fn route(call: Call) -> Outcome {
         (&Method::GET, ["api", "v1", "bots", _, "converse", _, "events"]) => {
             events::serve(&call, segments[3], segments[5]).await
         }
+        (&Method::GET | &Method::HEAD, ["api", "v1", "bots", _, "converse", _, "turns"]) => {
+            turns::list(&call, segments[3], segments[5]).await
+        }
         (&Method::GET | &Method::HEAD, ["api", "v1", "bots", _, "media", _]) => {
             media::serve(&call, segments[3], segments[5]).await
         }
-        _ => Err(Answer::cannot(call.method.as_str(), &path).into()),
+        _ => match accounts::Route::find(&call.method, &segments) {
+            Some(route) => account(&call, &route).await,
+            None => Err(Answer::cannot(call.method.as_str(), &path).into()),
+        },
     }
+}
+
+async fn account(call: &Call, route: &accounts::Route) -> Outcome {
+    let reply = accounts::serve(&call.app.store, &call.installed.config, route, &call.headers, &call.body).await?;
+    let mut response = answer::whole(reply.answer, answer::accepts_gzip(&call.headers));
+    if let Some(cookie) = reply.cookie.and_then(|cookie| HeaderValue::from_str(&cookie).ok()) {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    Ok(response)
 }
 
 /// Decodes a parameter of the path.

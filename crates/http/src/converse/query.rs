@@ -1,4 +1,4 @@
-//! The query parameter `include`, as the original's framework read it.
+//! Query parameters; `include` as the original's framework read it.
 
 use duologue_v12::ApiError;
 use percent_encoding::percent_decode_str;
@@ -20,6 +20,12 @@ pub(super) fn include(query: &str) -> Result<String, ApiError> {
         }
     }
     Ok(found.unwrap_or_default())
+}
+
+/// The text of a parameter, the last if it is given more than once.
+pub(super) fn last(query: &str, name: &str) -> Option<String> {
+    let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    pairs.rfind(|(key, _)| decoded(key) == name).map(|(_, value)| decoded(value))
 }
 
 fn decoded(text: &str) -> String {

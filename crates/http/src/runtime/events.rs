@@ -41,7 +41,7 @@ async fn create(call: Call) -> Answer {
     call.payload("payload", &body.payload)?;
     let links = Links {
         conversation: body.conversation_id.map(|id| checked("conversationId", id)).transpose()?,
-        user: body.user_id.map(|id| checked("userId", id)).transpose()?,
+        user: body.user_id.map(|id| call.check_user("userId", &id).map(|()| id.as_str().to_owned())).transpose()?,
         message: body.message_id.map(|id| checked("messageId", id)).transpose()?,
         workflow: body.workflow_id.map(|id| checked("workflowId", id)).transpose()?,
     };

@@ -44,7 +44,7 @@ async fn import(call: Call) -> Answer {
             (Some(conversation), None) => {
                 conversation.id.check(&format!("records[{index}].conversation.id"))?;
                 for user in &item.users {
-                    user.id.check(&format!("records[{index}].users.id"))?;
+                    call.check_user(&format!("records[{index}].users.id"), &user.id)?;
                 }
                 Record::Conversation(conversation, item.users)
             }

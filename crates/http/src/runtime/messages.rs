@@ -52,7 +52,7 @@ struct Body {
 
 impl Body {
     fn checked(self, call: &Call, payload_needed: bool) -> Result<(NewMessage, Vec<String>), Refusal> {
-        self.user_id.check("userId")?;
+        call.check_user("userId", &self.user_id)?;
         self.conversation_id.check("conversationId")?;
         call::name("type", &self.r#type, 200)?;
         call::tag_values(&self.tags)?;

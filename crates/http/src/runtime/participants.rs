@@ -33,7 +33,7 @@ async fn add(call: Call) -> Answer {
         user_id: UserId,
     }
     let body: Body = call.json()?;
-    body.user_id.check("userId")?;
+    call.check_user("userId", &body.user_id)?;
     let script = Add { who: call.who()?.clone(), conversation: call.param(0), user: body.user_id.as_str().to_owned() };
     call.write(200, script, |participant| One { participant }).await
 }

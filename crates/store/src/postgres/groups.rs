@@ -19,7 +19,7 @@ use super::{Core, Rollback, begin};
 use crate::{
     Error, Result,
     live::Touches,
-    tx::{Inner, Script, Tx},
+    tx::{Inner, Script, Tx, settled},
 };
 
 /// Groups under way at once: while one waits for its commit, another runs.
@@ -84,14 +84,8 @@ impl<S: Script> Job for ScriptJob<S> {
     }
 
     fn finish(self: Box<Self>, failure: Option<String>) {
-        let result = match (failure, self.result) {
-            (None, Some(result)) => result,
-            (Some(reason), Some(Ok(_))) => Err(Error::Database(reason)),
-            (Some(_), Some(refused)) => refused,
-            (_, None) => Err(Error::Closed),
-        };
         // An error means that the caller has gone; its effect stands.
-        let _ = self.reply.send(result);
+        let _ = self.reply.send(settled(self.result, failure));
     }
 
     fn alone<'a>(self: Box<Self>, core: &'a Core) -> Pending<'a, ()> {

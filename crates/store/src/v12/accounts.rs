@@ -23,6 +23,8 @@ pub struct Account {
     pub token_version: i64,
     /// JSON object.
     pub attributes: Json,
+    /// Whether it may do everything, whatever the configuration says.
+    pub is_super_admin: bool,
 }
 
 impl std::fmt::Debug for Account {
@@ -32,7 +34,7 @@ impl std::fmt::Debug for Account {
     }
 }
 
-const COLUMNS: &str = "strategy, email, password, salt, token_version, attributes";
+const COLUMNS: &str = "strategy, email, password, salt, token_version, attributes, is_super_admin";
 
 /// Reads [`COLUMNS`].
 fn stored(row: &mut Row) -> Result<Account> {
@@ -43,6 +45,7 @@ fn stored(row: &mut Row) -> Result<Account> {
         salt: row.text()?,
         token_version: row.int()?,
         attributes: row.json()?,
+        is_super_admin: row.bool()?,
     })
 }
 
@@ -73,16 +76,49 @@ impl Script for Put {
     }
 }
 
+/// Writes an account, if it still is as it was read.
+struct Replace {
+    before: Account,
+    after: Account,
+}
+
+impl Script for Replace {
+    type Out = bool;
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool> {
+        let Replace { before, after } = self;
+        let written = tx
+            .execute(
+                "UPDATE v12_accounts SET password = ?3, salt = ?4, token_version = ?5, attributes = ?6, updated_at = ?7 \
+                 WHERE strategy = ?1 AND email = ?2 AND password = ?8 AND token_version = ?9 AND attributes = ?10",
+                params![
+                    &before.strategy,
+                    &before.email,
+                    &after.password,
+                    &after.salt,
+                    after.token_version,
+                    &after.attributes,
+                    tx.now(),
+                    &before.password,
+                    before.token_version,
+                    &before.attributes
+                ],
+            )
+            .await?;
+        Ok(written > 0)
+    }
+}
+
 async fn put(tx: &mut Tx<'_>, account: &Account, replace: bool) -> Result<bool> {
     let tail = if replace {
         "DO UPDATE SET password = excluded.password, salt = excluded.salt, token_version = excluded.token_version, \
-         attributes = excluded.attributes, updated_at = excluded.updated_at"
+         attributes = excluded.attributes, is_super_admin = excluded.is_super_admin, updated_at = excluded.updated_at"
     } else {
         "DO NOTHING"
     };
     let sql = format!(
-        "INSERT INTO v12_accounts (strategy, email, password, salt, token_version, attributes, created_at, updated_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7) ON CONFLICT (strategy, email) {tail}"
+        "INSERT INTO v12_accounts (strategy, email, password, salt, token_version, attributes, \
+         is_super_admin, created_at, updated_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8) ON CONFLICT (strategy, email) {tail}"
     );
     let written = tx
         .execute(
@@ -94,6 +130,7 @@ async fn put(tx: &mut Tx<'_>, account: &Account, replace: bool) -> Result<bool> 
                 &account.salt,
                 account.token_version,
                 &account.attributes,
+                account.is_super_admin,
                 tx.now()
             ],
         )
@@ -166,6 +203,12 @@ impl Store {
     /// Writes an account, over an older one if there is one.
     pub async fn put_v12_account(&self, account: Account) -> Result<()> {
         self.write(Put(account)).await
+    }
+
+    /// Writes `after` over the account that was read as `before`; answers `false`, and writes nothing, if
+    /// it has changed since.
+    pub async fn replace_v12_account(&self, before: Account, after: Account) -> Result<bool> {
+        self.write(Replace { before, after }).await
     }
 
     /// Writes an account if there is none in any strategy; answers whether it did.

@@ -1,6 +1,6 @@
 //! Events: their status, their links, and those that follow from messages.
 
-use duologue_model::{EventStatus, Identity};
+use duologue_model::{EventStatus, Identity, PageSize};
 use duologue_store::{
     events::{Cancel, Create, Links, List, Schedule},
     page::PageRequest,
@@ -120,5 +120,79 @@ contract! {
         assert_eq!(bed.store.list_events(listed).await.unwrap().items.len(), 2);
         let own = bed.store.write(create(&bed, None)).await.unwrap();
         assert_eq!(refusal(bed.store.get_event(slack, own.id.as_str().into()).await), "ResourceNotFound");
+    }
+}
+
+/// Ids of all events of a list, page by page.
+async fn all(bed: &Bed, list: List, size: i64) -> Vec<String> {
+    let mut list = List { page: PageRequest { size: PageSize::new(size), after: None }, ..list };
+    let mut ids = Vec::new();
+    loop {
+        let page = bed.store.list_events(list.clone()).await.unwrap();
+        assert!(page.next.is_none() || !page.items.is_empty(), "a token on an empty page");
+        ids.extend(page.items.iter().map(|event| event.id.as_str().to_owned()));
+        match page.next {
+            Some(next) => list.page.after = Some(next),
+            None => return ids,
+        }
+    }
+}
+
+contract! {
+    /// Messages that are events and events that are rows are one list, whatever the filter.
+    async fn both_kinds_of_events_are_one_list(bed: Bed) {
+        let conversation = |n: usize| format!("conv_01HF7YAT0000000000000000{n:02}");
+        let user = |n: usize| format!("user_01HF7YAT0000000000000000{n:02}");
+        let day = "2026-01-01T00:00:00.000Z";
+        let records = (0..3).map(|n| duologue_store::import::Record::Conversation(
+            serde_json::from_value(serde_json::json!({
+                "id": conversation(n), "createdAt": day, "updatedAt": day, "channel": "dm", "integration": "slack", "tags": {}
+            })).unwrap(),
+            vec![serde_json::from_value(serde_json::json!({"id": user(n % 2), "createdAt": day, "updatedAt": day, "tags": {}})).unwrap()],
+        )).collect();
+        bed.store.write(duologue_store::import::ImportRecords { who: bed.who(), records }).await.unwrap();
+        let slack = bed.integration("slack");
+        let mut made: Vec<(String, usize, bool)> = Vec::new();
+        for turn in 0..24 {
+            let place = turn % 3;
+            if turn % 4 == 3 {
+                let links = Links { conversation: Some(conversation(place)), user: Some(user(place % 2)), ..Links::default() };
+                let event = bed.store.write(Create { links, ..create(&bed, None) }).await.unwrap();
+                made.push((event.id.as_str().into(), place, false));
+            } else {
+                let new = message(&conversation(place).as_str().into(), &user(place % 2).as_str().into(), "hi");
+                let said = bed.store.write(duologue_store::messages::Create { who: slack.clone(), new }).await.unwrap();
+                made.push((said.id.event().unwrap().as_str().into(), place, true));
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+        made.reverse();
+        let wanted = |keep: &dyn Fn(&(String, usize, bool)) -> bool| -> Vec<String> {
+            made.iter().filter(|event| keep(event)).map(|event| event.0.clone()).collect()
+        };
+        let place = Links { conversation: Some(conversation(1)), ..Links::default() };
+        let person = Links { user: Some(user(0)), ..Links::default() };
+        let pending = Some(EventStatus::Pending);
+        for size in [1, 2, 5, 100] {
+            assert_eq!(all(&bed, list(bed.who()), size).await, wanted(&|_| true), "{size}");
+            assert_eq!(all(&bed, List { status: pending, ..list(bed.who()) }, size).await, wanted(&|_| true));
+            let of_place = List { links: place.clone(), ..list(bed.who()) };
+            assert_eq!(all(&bed, of_place.clone(), size).await, wanted(&|event| event.1 == 1));
+            assert_eq!(all(&bed, List { status: pending, ..of_place }, size).await, wanted(&|event| event.1 == 1));
+            let of_person = List { links: person.clone(), ..list(bed.who()) };
+            assert_eq!(all(&bed, of_person.clone(), size).await, wanted(&|event| event.1 != 1));
+            let of_kind = List { kind: Some("message_created".into()), ..of_person };
+            assert_eq!(all(&bed, of_kind, size).await, wanted(&|event| event.1 != 1 && event.2));
+            assert_eq!(all(&bed, list(slack.clone()), size).await, wanted(&|event| event.2));
+        }
+        assert!(all(&bed, List { status: Some(EventStatus::Processed), ..list(bed.who()) }, 10).await.is_empty());
+        let (event, ..) = made.iter().find(|event| event.2).unwrap();
+        let said = duologue_model::id::EventId::new(event.as_str()).message().unwrap();
+        bed.store.write(duologue_store::messages::Delete { who: bed.who(), id: said.as_str().into() }).await.unwrap();
+        assert_eq!(refusal(bed.store.get_event(bed.who(), event.clone()).await), "ResourceNotFound");
+        assert_eq!(all(&bed, list(bed.who()), 7).await.len(), 23);
+        bed.store.write(duologue_store::conversations::Delete { who: bed.who(), id: conversation(0) }).await.unwrap();
+        let left = all(&bed, list(bed.who()), 7).await.len();
+        assert_eq!(left, made.iter().filter(|(id, place, _)| *place != 0 && id != event).count());
     }
 }

@@ -10,6 +10,7 @@ mod accounts;
 mod bots;
 mod conversations;
 mod events;
+mod groups;
 mod idempotency;
 mod integrations;
 mod messages;

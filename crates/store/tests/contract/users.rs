@@ -20,7 +20,7 @@ fn update(bed: &Bed, id: &str) -> Update {
     }
 }
 
-fn everybody(bed: &Bed) -> List {
+pub fn everybody(bed: &Bed) -> List {
     List {
         who: bed.who(),
         conversation: None,

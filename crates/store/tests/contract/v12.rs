@@ -4,6 +4,7 @@ use duologue_model::{Conversation, Identity, Json, id::BotId};
 use duologue_store::v12::{
     accounts::Account,
     kvs,
+    traces::Latest,
     turns::{Commit, Committed, Due, Elsewhere, Memory, Said},
 };
 use duologue_store::{
@@ -21,6 +22,7 @@ fn account(strategy: &str, email: &str) -> Account {
         salt: "salt".into(),
         token_version: 1,
         attributes: Json::of(&serde_json::json!({"firstname": "Ada"})),
+        is_super_admin: true,
     }
 }
 
@@ -41,6 +43,11 @@ contract! {
         assert_eq!(changed.token_version, 2);
         changed.attributes = json(serde_json::json!({"locked_out": true}));
         store.put_v12_account(changed.clone()).await.unwrap();
+        // A decision about an account that has changed meanwhile isn't written.
+        let logged_in = Account { password: "new".into(), salt: String::new(), ..changed.clone() };
+        assert!(store.replace_v12_account(changed.clone(), logged_in.clone()).await.unwrap());
+        assert!(!store.replace_v12_account(changed.clone(), changed).await.unwrap());
+        let changed = logged_in;
         // What is here already wins over what is brought.
         let brought = store.bring_v12_accounts(vec![ada, account("ldap", "bob@example.org")]).await.unwrap();
         assert_eq!(brought, 1);
@@ -286,5 +293,30 @@ contract! {
         let delete = conversations::Delete { who: Identity::bot(bed.bot.clone()), id: place.conversation.to_string() };
         store.write(delete).await.unwrap();
         assert_eq!(store.v12_news(&place.conversation, place.delivered_at, 2).await.unwrap(), None);
+    }
+}
+
+contract! {
+    async fn traces_are_read_newest_first(bed: Bed) {
+        let store = &bed.store;
+        for n in 0..4 {
+            store.write(turn(&bed, "u1", n, Some("a"), &["b"])).await.unwrap();
+        }
+        store.write(turn(&bed, "u2", 0, Some("a"), &["b"])).await.unwrap();
+        let latest = async |user: &str, before, limit| {
+            let latest = Latest { bot: bed.bot.clone(), user: user.into(), before, limit };
+            let turns = store.latest_v12_turns(latest).await.unwrap();
+            turns.into_iter().map(|turn| turn.turn).collect::<Vec<_>>()
+        };
+        assert_eq!(latest("u1", None, 50).await, [4, 3, 2, 1]);
+        assert_eq!(latest("u1", None, 2).await, [4, 3]);
+        assert_eq!(latest("u1", Some(3), 50).await, [2, 1]);
+        assert!(latest("u3", None, 50).await.is_empty());
+        for conversation in conversations_of(&bed, &bed.bot).await {
+            let user = conversation.tags.0["userId"].clone();
+            assert_eq!(store.v12_user_of(conversation.id).await.unwrap(), Some((bed.bot.clone(), user)));
+        }
+        let unknown = store.v12_user_of(duologue_model::id::ConversationId::new("gone")).await.unwrap();
+        assert_eq!(unknown, None);
     }
 }
