@@ -3,7 +3,7 @@
 use std::{io::IsTerminal, path::PathBuf, sync::Arc, time::Duration};
 
 use duologue_bots::{Bots, Options};
-use duologue_http::{App, Metrics, Peer, RateLimit, Throttle};
+use duologue_http::{App, Listeners, Metrics, Peer, RateLimit, Throttle};
 use duologue_outbound::AllowList;
 use duologue_store::{Store, setup::Made};
 use hyper_util::{
@@ -58,6 +58,7 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
         welcome(&public_url, &config, &made);
     }
     let bots = open_bots(&config, &store, &public_url).await?;
+    let listeners = Listeners::default();
     let app = Arc::new(App {
         store: store.clone(),
         limits: config.limits(),
@@ -66,6 +67,7 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
         public_url: public_url.clone(),
         bots: bots.clone(),
         throttle: Throttle::new(is_set("REVERSE_PROXY")),
+        listeners: listeners.clone(),
     });
     let (stop, stopped) = watch::channel(false);
     let timers = tokio::spawn(duologue_delivery::timers(store.clone(), stopped.clone()));
@@ -75,7 +77,7 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
         }
     });
     tracing::info!(url = public_url, version = env!("CARGO_PKG_VERSION"), "serving");
-    accept(listener, duologue_http::router(app), &config).await;
+    accept(listener, duologue_http::router(app), &config, &listeners).await;
     // The timers end before the store does. An error means that they are gone already.
     let _ = stop.send(true);
     let _ = timers.await;
@@ -128,7 +130,7 @@ fn start_logging(config: &Config) -> Result<(), Error> {
 }
 
 /// Takes connections until told to stop, then lets running requests finish.
-async fn accept(listener: TcpListener, router: axum::Router, config: &Config) {
+async fn accept(listener: TcpListener, router: axum::Router, config: &Config, listeners: &Listeners) {
     let graceful = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(config.connections));
     let [header_time, body_time, patience] =
@@ -172,6 +174,8 @@ async fn accept(listener: TcpListener, router: axum::Router, config: &Config) {
         });
     }
     drop(listener);
+    // They would never finish.
+    listeners.close();
     tracing::info!("stopping: finishing running requests");
     if tokio::time::timeout(patience, graceful.shutdown()).await.is_err() {
         tracing::warn!(seconds = patience.as_secs(), "some requests did not finish in time");

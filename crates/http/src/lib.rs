@@ -36,7 +36,7 @@ mod system;
 
 use std::{net::SocketAddr, sync::Arc};
 
-pub use converse::Throttle;
+pub use converse::{Listeners, Throttle};
 use duologue_bots::Bots;
 use duologue_store::Store;
 pub use metrics::Metrics;
@@ -85,6 +85,8 @@ pub struct App {
     pub bots: Option<Bots>,
     /// What one address may ask of them.
     pub throttle: Throttle,
+    /// Those who listen to them.
+    pub listeners: Listeners,
 }
 
 /// Where a connection comes from, as an extension of its requests.

@@ -5,6 +5,7 @@
 //!
 //! * [`accounts`] of those who log in.
 //! * [`turns`] what a conversation remembers, and the one transaction that ends a turn.
+//! * [`listen`] what users hear of the bot without asking.
 //! * [`traces`] of the latest turns, to be read.
 //! * [`kvs`] key-value stores, and attributes of users.
 //!
@@ -13,6 +14,7 @@
 
 pub mod accounts;
 pub mod kvs;
+pub mod listen;
 pub mod traces;
 pub mod turns;
 

@@ -7,6 +7,7 @@ use crate::{
     answer::{Answer, ApiError},
     config::{Block, Converse, Dialog, GlobalConfig, parse_json},
     json::Json,
+    restrict::Rules,
 };
 
 /// A bot's own configuration.
@@ -106,6 +107,8 @@ pub struct Settings {
     pub languages: Vec<String>,
     /// Whether questions and answers make suggestions.
     pub qna: bool,
+    /// Who may call, and how often.
+    pub rules: Rules,
 }
 
 /// Whether the public route is open, and if not, who closed it.
@@ -144,6 +147,7 @@ impl Settings {
             default_language: bot.default_language.clone(),
             languages: bot.languages.clone(),
             qna: !bot.qna_disabled,
+            rules: Rules::resolve(&own.restrictions, &all.restrictions),
         }
     }
 

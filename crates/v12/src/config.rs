@@ -16,6 +16,7 @@ use crate::{
         token::{CookieOptions, TokenSettings},
     },
     json::{Json, Object},
+    restrict::Restrictions,
     units,
 };
 
@@ -115,6 +116,8 @@ pub struct Converse {
     pub buffer_delay: Option<Duration>,
     /// Whether the public route is open.
     pub enable_unsecured_endpoint: Option<bool>,
+    /// Who may call, and how often; not in the original.
+    pub restrictions: Restrictions,
 }
 
 /// The block `dialog`, of the server or of a bot; `None` where it says nothing.
@@ -163,6 +166,15 @@ const KNOWN_LEAVES: &[&str] = &[
     "converse.maxMessageLength",
     "converse.bufferDelayMs",
     "converse.enableUnsecuredEndpoint",
+    "converse.enabled",
+    "converse.apiKeys",
+    "converse.allowedOrigins",
+    "converse.throttle.perBot.limit",
+    "converse.throttle.perBot.window",
+    "converse.throttle.perUser.limit",
+    "converse.throttle.perUser.window",
+    "converse.throttle.perAddress.limit",
+    "converse.throttle.perAddress.window",
     "dialog.janitorInterval",
     "dialog.timeoutInterval",
     "dialog.sessionTimeoutInterval",
@@ -274,6 +286,7 @@ impl Converse {
             max_message_length: block.whole("maxMessageLength"),
             buffer_delay: block.duration("bufferDelayMs"),
             enable_unsecured_endpoint: block.bool("enableUnsecuredEndpoint"),
+            restrictions: Restrictions::read(block),
         }
     }
 }

@@ -6,7 +6,7 @@
 //!   [`installation`] recognises what they are, and gives each bot its files and its [`bot::Settings`],
 //!   with a [`report`] on every file. [`config`], [`workspaces`] and [`database`] read the formats.
 //! * **Speaking as the original did.** [`body`] and [`json`] parse requests, [`converse`] checks them,
-//!   [`answer`] words refusals, [`auth`] decides who is who.
+//!   [`answer`] words refusals, [`restrict`] says who may call, [`auth`] decides who is who.
 //!
 //! Called by whatever runs bots and whatever serves HTTP. Nothing here listens, fetches, runs a bot
 //! or writes a file; the only reads are those of [`source::Source::open`] and [`database`]. What flows
@@ -24,6 +24,7 @@ pub mod installation;
 pub mod json;
 mod migrate;
 pub mod report;
+pub mod restrict;
 pub mod source;
 pub mod units;
 pub mod workspaces;

@@ -14,7 +14,7 @@ use duologue_v12::{
 };
 use http::{Method, Response};
 
-use super::{Call, Outcome, Refused, answer, auth, bot, decoded, query};
+use super::{Call, Outcome, Refused, admit, answer, auth, bot, decoded, query};
 
 /// The header that carries the token of external authentication.
 const EXTERNAL_AUTH: &str = "x-bp-externalauth";
@@ -23,7 +23,7 @@ const EXTERNAL_AUTH: &str = "x-bp-externalauth";
 pub(super) async fn public(call: &Call, bot_id: &str, user: &str) -> Outcome {
     let (bot_id, user) = (decoded(bot_id)?, user_id(user)?);
     let bot = bot(call, &bot_id).await?;
-    bot.settings.check_public_route(&bot_id)?;
+    admit(call, &bot, &user, true)?;
     let credentials = credentials(call).await?;
     converse::check_public(&call.body)?;
     Include::check_public(&query::include(&call.query)?)?;
@@ -35,6 +35,7 @@ pub(super) async fn secured(call: &Call, bot_id: &str, user: &str) -> Outcome {
     let (bot_id, user) = (decoded(bot_id)?, user_id(user)?);
     let bot = bot(call, &bot_id).await?;
     auth::collaborator(&call.app.store, &call.installed.config.tokens, &call.headers).await?;
+    admit(call, &bot, &user, false)?;
     let credentials = credentials(call).await?;
     let include = Include::parse(&query::include(&call.query)?);
     talk(call, bot, user, credentials, include).await
@@ -87,7 +88,7 @@ async fn talk(call: &Call, bot: Arc<LiveBot>, user: String, credentials: Value, 
 fn refused(refusal: Refusal) -> Refused {
     match refusal {
         Refusal::TimedOut => ApiError::timed_out().into(),
-        Refusal::Busy => Answer::too_many_requests().into(),
+        Refusal::Busy => Refused::Throttled(1),
         Refusal::Failed => ApiError::plain(500, "Error", "The server failed to process this request.").into(),
     }
 }

@@ -1,19 +1,23 @@
 //! The Converse dialect: `/api/v1/**`, as Botpress v12 spoke it (`spec/v12/converse-api.md`).
 //!
 //! [`serve`] takes every request through the dialect's own steps: body, origin, rate, bot; then the
-//! route's own checks: `message` for those on which users talk, `accounts` for logging in. Texts, bodies and rules of the dialect are in the crate `v12`; turns are run by
+//! route's own checks, and the bot's rules about who may call (`restrict`): `message` for those on which users talk,
+//! `events` for those who listen, `accounts` for logging in. Texts, bodies and rules of the dialect are in the crate `v12`; turns are run by
 //! the crate `bots`. Here requests are taken apart and answers put together.
 
 mod accounts;
 mod answer;
 pub(crate) mod auth;
+mod events;
 mod media;
 mod message;
 mod query;
+mod restrict;
 mod throttle;
 mod turns;
 
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -22,6 +26,7 @@ use axum::{body::Body, extract::Request};
 use bytes::Bytes;
 use duologue_bots::{Bots, Installed, LiveBot};
 use duologue_v12::{Answer, ApiError, body, json::Json};
+pub use events::Listeners;
 use http::{HeaderMap, HeaderValue, Method, Response, header};
 pub use throttle::Throttle;
 
@@ -39,6 +44,8 @@ pub(crate) struct Call {
     /// The query as it was sent.
     pub(crate) query: String,
     pub(crate) headers: HeaderMap,
+    /// Where it comes from, if that is known.
+    pub(crate) address: Option<IpAddr>,
     pub(crate) body: Json,
 }
 
@@ -58,6 +65,8 @@ pub(crate) enum Refused {
     Error(ApiError),
     /// As a text or a page.
     Plain(Answer),
+    /// 429, to be tried again after so many seconds.
+    Throttled(u64),
 }
 
 impl From<ApiError> for Refused {
@@ -69,6 +78,16 @@ impl From<ApiError> for Refused {
 impl From<Answer> for Refused {
     fn from(answer: Answer) -> Self {
         Refused::Plain(answer)
+    }
+}
+
+impl From<restrict::Restricted> for Refused {
+    fn from(restricted: restrict::Restricted) -> Self {
+        match restricted {
+            restrict::Restricted::Closed(answer) => Refused::Plain(answer),
+            restrict::Restricted::NoKey(error) => Refused::Error(error),
+            restrict::Restricted::Throttled(seconds) => Refused::Throttled(seconds),
+        }
     }
 }
 
@@ -98,8 +117,13 @@ pub(crate) async fn serve(app: Arc<App>, request: Request) -> Response<Body> {
     let origin = parts.headers.get(header::ORIGIN).cloned();
     let peer = parts.extensions.get::<Peer>().copied();
     let head = parts.method == Method::HEAD;
+    let rules = asked_bot(&installed, parts.uri.path()).map(|bot| bot.settings.rules.clone());
     if parts.method == Method::OPTIONS {
-        return answer::preflight(&installed.config.http, &parts.headers, origin.as_ref(), started);
+        let mut response = answer::preflight(&installed.config.http, &parts.headers, origin.as_ref(), started);
+        if let Some(rules) = &rules {
+            restrict::limit_origins(rules, origin.as_ref(), response.headers_mut());
+        }
+        return response;
     }
     let parsed = match crate::bounds::check(&parts.uri, &parts.headers) {
         Ok(()) => read(&app, &installed, &parts.headers, body).await,
@@ -119,6 +143,7 @@ pub(crate) async fn serve(app: Arc<App>, request: Request) -> Response<Body> {
                 method: parts.method,
                 path: parts.uri.path().to_owned(),
                 query: parts.uri.query().unwrap_or_default().to_owned(),
+                address: app.throttle.address(peer, &parts.headers),
                 headers: parts.headers,
                 body,
             };
@@ -129,10 +154,18 @@ pub(crate) async fn serve(app: Arc<App>, request: Request) -> Response<Body> {
         Ok(response) => response,
         Err(Refused::Error(error)) => answer::whole(error.answer(), accepts_gzip),
         Err(Refused::Plain(plain)) => answer::whole(plain, accepts_gzip),
+        Err(Refused::Throttled(seconds)) => {
+            let mut response = answer::whole(Answer::too_many_requests(), accepts_gzip);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response
+        }
     };
     answer::dress(&installed.config.http, response.headers_mut(), started);
     if may_be_read {
         answer::allow(&installed.config.http, origin.as_ref(), response.headers_mut());
+        if let Some(rules) = &rules {
+            restrict::limit_origins(rules, origin.as_ref(), response.headers_mut());
+        }
     }
     if head {
         *response.body_mut() = Body::empty();
@@ -173,6 +206,9 @@ async fn route(call: Call) -> Outcome {
         (&Method::POST, ["api", "v1", "bots", _, "converse", _, "secured"]) => {
             message::secured(&call, segments[3], segments[5]).await
         }
+        (&Method::GET, ["api", "v1", "bots", _, "converse", _, "events"]) => {
+            events::serve(&call, segments[3], segments[5]).await
+        }
         (&Method::GET | &Method::HEAD, ["api", "v1", "bots", _, "converse", _, "turns"]) => {
             turns::list(&call, segments[3], segments[5]).await
         }
@@ -207,6 +243,25 @@ fn decoded(raw: &str) -> Result<String, ApiError> {
     }
     let text = percent_encoding::percent_decode_str(raw).decode_utf8();
     text.map(std::borrow::Cow::into_owned).map_err(|_| ApiError::undecodable(raw))
+}
+
+/// The bot whose Converse routes a path is one of.
+fn asked_bot(installed: &Installed, path: &str) -> Option<Arc<LiveBot>> {
+    let segments = below(installed, path)?;
+    let is = |at: usize, literal: &str| segments.get(at).is_some_and(|segment| segment.eq_ignore_ascii_case(literal));
+    let id = segments.get(3).filter(|_| is(2, "bots") && is(4, "converse"))?;
+    installed.bot(&decoded(id).ok()?)
+}
+
+/// Applies the bot's rules about who may call; a key is needed on public routes only.
+fn admit(call: &Call, bot: &LiveBot, user: &str, is_public: bool) -> Result<(), Refused> {
+    let asked =
+        restrict::Asked { bot: &bot.id, user, address: call.address, headers: &call.headers, needs_key: is_public };
+    restrict::check(&bot.settings.rules, &call.app.throttle.buckets, &asked, Instant::now())?;
+    if is_public {
+        bot.settings.check_public_route(&bot.id)?;
+    }
+    Ok(())
 }
 
 /// The bot that a path names, if it is served to this caller.

@@ -1,4 +1,5 @@
-//! `httpServer.rateLimit`: requests of one address in a window of time.
+//! `httpServer.rateLimit`: requests of one address in a window of time. Beside it stand the counters of
+//! bots' own limits.
 
 use std::{
     collections::HashMap,
@@ -10,6 +11,7 @@ use std::{
 use duologue_v12::config::RateLimit;
 use http::HeaderMap;
 
+use super::restrict::Buckets;
 use crate::Peer;
 
 /// Addresses that are remembered; beyond that those whose window is over are forgotten.
@@ -21,12 +23,13 @@ pub struct Throttle {
     windows: Mutex<HashMap<IpAddr, (Instant, u64)>>,
     /// Whether `X-Forwarded-For` is to be believed.
     behind_proxy: bool,
+    pub(super) buckets: Buckets,
 }
 
 impl Throttle {
     /// `behind_proxy`: whether `X-Forwarded-For` is set by a proxy that can be trusted.
     pub fn new(behind_proxy: bool) -> Self {
-        Throttle { windows: Mutex::default(), behind_proxy }
+        Throttle { windows: Mutex::default(), behind_proxy, buckets: Buckets::default() }
     }
 
     /// Counts a request; false if it is one too many.
@@ -46,7 +49,8 @@ impl Throttle {
         *count <= limit.limit
     }
 
-    fn address(&self, peer: Option<Peer>, headers: &HeaderMap) -> Option<IpAddr> {
+    /// Where a request comes from, if that is known.
+    pub(super) fn address(&self, peer: Option<Peer>, headers: &HeaderMap) -> Option<IpAddr> {
         let forwarded = headers.get("x-forwarded-for").filter(|_| self.behind_proxy);
         let first = forwarded.and_then(|value| value.to_str().ok()?.split(',').next()?.trim().parse().ok());
         first.or(peer.map(|peer| peer.0.ip()))

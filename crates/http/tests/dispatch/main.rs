@@ -10,7 +10,7 @@ mod security;
 use std::sync::Arc;
 
 use axum::{Router, body::Body};
-use duologue_http::{App, Limits, Metrics, RateLimit, Throttle};
+use duologue_http::{App, Limits, Listeners, Metrics, RateLimit, Throttle};
 use duologue_store::{Location, Store, setup::Plan};
 use http::{HeaderMap, Method, Request, request::Builder};
 use http_body_util::BodyExt;
@@ -57,6 +57,7 @@ impl Bed {
             public_url: "http://localhost".into(),
             bots: None,
             throttle: Throttle::new(false),
+            listeners: Listeners::default(),
         };
         Bed {
             router: duologue_http::router(Arc::new(app)),

@@ -190,10 +190,10 @@ pub enum Committed {
 }
 
 /// A conversation with its lock held.
-struct Place {
-    conversation: ConversationId,
+pub(super) struct Place {
+    pub(super) conversation: ConversationId,
     chat_user: UserId,
-    delivered_at: Timestamp,
+    pub(super) delivered_at: Timestamp,
     turns: i64,
     seq: i64,
     last_at: Timestamp,
@@ -288,7 +288,7 @@ impl Commit {
 }
 
 /// The conversation of a bot and a user, locked; made if there is none.
-async fn enter(tx: &mut Tx<'_>, who: &Identity, user: &str) -> Result<Place> {
+pub(super) async fn enter(tx: &mut Tx<'_>, who: &Identity, user: &str) -> Result<Place> {
     if let Some(place) = find(tx, who, user).await? {
         return Ok(place);
     }

@@ -261,6 +261,42 @@ contract! {
 }
 
 contract! {
+    async fn listeners_hear_everything_of_the_bot_from_a_position(bed: Bed) {
+        let store = &bed.store;
+        let place = store.open_v12_conversation(&bed.bot, "u1").await.unwrap();
+        assert_eq!(store.open_v12_conversation(&bed.bot, "u1").await.unwrap(), place, "made once");
+        let news = async |after| {
+            let news = store.v12_news(&place.conversation, after, 100).await.unwrap().unwrap();
+            let texts: Vec<String> = news.heard.iter().map(|heard| heard.payload.text().to_owned()).collect();
+            (texts, news.heard.last().map(|heard| heard.at), news.delivered_at)
+        };
+        assert!(news(place.delivered_at).await.0.is_empty());
+
+        // Somebody speaks to him before he says anything.
+        bed.say(&place.conversation, &bed.bot.as_user(), "proactive").await;
+        let (texts, first, _) = news(place.delivered_at).await;
+        assert!(texts.len() == 1 && texts[0].contains("proactive"), "{texts:?}");
+        // Handed over, it doesn't come with the next answer.
+        store.hand_over_v12(&place.conversation, first.unwrap()).await.unwrap();
+        let Committed::Done(late) = store.write(turn(&bed, "u1", 0, Some("a"), &["b", "c"])).await.unwrap() else { panic!() };
+        assert!(late.is_empty(), "{late:?}");
+        // Answers are heard, too; what the user said isn't.
+        let (texts, last, delivered_at) = news(first.unwrap()).await;
+        assert!(texts.len() == 2 && texts[0].contains("\"b\"") && texts[1].contains("\"c\""), "{texts:?}");
+        assert_eq!(last.unwrap(), delivered_at);
+        // An older position takes nothing back, and one that isn't reached yet takes nothing away.
+        store.hand_over_v12(&place.conversation, first.unwrap()).await.unwrap();
+        store.hand_over_v12(&place.conversation, delivered_at.plus_millis(1)).await.unwrap();
+        assert_eq!(news(first.unwrap()).await.2, delivered_at);
+        assert_eq!(store.v12_news(&place.conversation, place.delivered_at, 2).await.unwrap().unwrap().heard.len(), 2);
+
+        let delete = conversations::Delete { who: Identity::bot(bed.bot.clone()), id: place.conversation.to_string() };
+        store.write(delete).await.unwrap();
+        assert_eq!(store.v12_news(&place.conversation, place.delivered_at, 2).await.unwrap(), None);
+    }
+}
+
+contract! {
     async fn traces_are_read_newest_first(bed: Bed) {
         let store = &bed.store;
         for n in 0..4 {
