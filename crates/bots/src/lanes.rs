@@ -44,14 +44,15 @@ type Answer = Result<Answered, Refusal>;
 
 /// What those who wait for a lane see of it.
 pub(crate) struct Progress {
-    /// Whether an instruction of a flow is running: while it is, nobody's time is up.
-    executing: watch::Sender<bool>,
+    /// How many instructions of a flow are running, one within the other: while any is, nobody's time
+    /// is up.
+    executing: watch::Sender<u32>,
 }
 
 impl Progress {
     /// Notes that an instruction runs until the guard is dropped.
     pub(crate) fn execute(&self) -> Executing<'_> {
-        self.executing.send_replace(true);
+        self.executing.send_modify(|running| *running += 1);
         Executing(self)
     }
 }
@@ -61,7 +62,7 @@ pub(crate) struct Executing<'p>(&'p Progress);
 
 impl Drop for Executing<'_> {
     fn drop(&mut self) {
-        self.0.executing.send_replace(false);
+        self.0.executing.send_modify(|running| *running = running.saturating_sub(1));
     }
 }
 
@@ -111,10 +112,10 @@ pub(crate) async fn converse(core: &Arc<Core>, bot: Arc<LiveBot>, input: Input) 
             () = tokio::time::sleep(timeout) => {}
         }
         // While an instruction runs the time doesn't count; after it, it begins anew.
-        if *executing.borrow_and_update() {
+        if *executing.borrow_and_update() > 0 {
             tokio::select! {
                 answered = &mut answer => return answered.unwrap_or(Err(Refusal::Failed)),
-                _ = executing.wait_for(|executing| !executing) => continue,
+                _ = executing.wait_for(|running| *running == 0) => continue,
             }
         }
         if ticket.leave() {
@@ -149,7 +150,7 @@ fn enqueue(core: &Arc<Core>, key: Key, job: Job) -> Option<Arc<Progress>> {
         lane.waiting.push_back(job);
         return Some(lane.progress.clone());
     }
-    let progress = Arc::new(Progress { executing: watch::Sender::new(false) });
+    let progress = Arc::new(Progress { executing: watch::Sender::new(0) });
     lanes.insert(key.clone(), Lane { waiting: VecDeque::from([job]), progress: progress.clone() });
     drop(lanes);
     tokio::spawn(work(core.clone(), key, progress.clone()));
@@ -187,5 +188,30 @@ async fn work(core: Arc<Core>, key: Key, progress: Arc<Progress>) {
         if let Err(failed) = done.await {
             tracing::error!(bot = key.0, error = %failed, "a turn broke off");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_handed_over_once() {
+        let waiting = Ticket::default();
+        assert!(waiting.claim() && waiting.claim(), "claimed again when the turn is done again");
+        assert!(!waiting.leave(), "too late");
+        let gone = Arc::new(Ticket::default());
+        drop(Leaving(gone.clone()));
+        assert!(!gone.claim() && !gone.claim());
+    }
+
+    #[test]
+    fn instructions_run_within_instructions() {
+        let progress = Progress { executing: watch::Sender::new(0) };
+        let outer = progress.execute();
+        drop(progress.execute());
+        assert_eq!(*progress.executing.borrow(), 1);
+        drop(outer);
+        assert_eq!(*progress.executing.borrow(), 0);
     }
 }

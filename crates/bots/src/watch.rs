@@ -7,7 +7,7 @@ use std::{
     fs,
     path::Path,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::sync::watch;
@@ -16,6 +16,8 @@ use crate::{Core, Error, Installed, install};
 
 /// How often is looked.
 const EVERY: Duration = Duration::from_secs(1);
+/// How much longer than looking the pause after it is at least: a folder of very many bots takes its time.
+const SHARE: u32 = 20;
 /// Folders in which changes don't matter.
 const PASSED_OVER: &[&str] = &["media", "models", "storage", "node_modules", "logs", "cache"];
 
@@ -25,12 +27,15 @@ type Mark = (u64, SystemTime, u64);
 pub(crate) async fn watch(core: &Arc<Core>, mut stop: watch::Receiver<bool>) {
     let mut known = marks(core).await;
     let mut seen = known.clone();
+    let mut pause = EVERY;
     while !*stop.borrow() {
         tokio::select! {
-            () = tokio::time::sleep(EVERY) => {}
+            () = tokio::time::sleep(pause) => {}
             _ = stop.changed() => return,
         }
+        let started = Instant::now();
         let now = marks(core).await;
+        pause = EVERY.max(started.elapsed() * SHARE);
         let is_quiet = now == seen;
         seen = now;
         if !is_quiet || seen == known {

@@ -175,6 +175,24 @@ fn installation(folder: &Path, stub: &str) {
     write(&bot.join("media/logo.png"), "no picture");
 }
 
+/// A slow action and a slow hook, in a bot whose callers don't wait long.
+fn slow_installation(folder: &Path) {
+    installation(folder, "http://127.0.0.1:9");
+    let bot = folder.join("bots/shop");
+    let config = json!({
+        "id": "shop", "name": "The shop", "version": "12.31.10", "defaultLanguage": "en", "languages": ["en"],
+        "converse": {"timeout": "700ms"},
+    });
+    write(&bot.join("bot.config.json"), &config.to_string());
+    let pause = "await new Promise(resolve => setTimeout(resolve, 1500))";
+    let action = format!(
+        "const run = async () => {{\n{pause}\nawait bp.events.replyToEvent(event, [{{ text: 'slowly' }}])\n}}\nreturn run()"
+    );
+    write(&bot.join("actions/count.js"), &action);
+    let hook = format!("const run = async () => {{ {pause} }}\nif (event.preview === 'hook') return run()");
+    write(&bot.join("hooks/after_incoming_middleware/slow.js"), &hook);
+}
+
 /// A service for the bot: `/stock`, and prices of what is asked for.
 fn stub() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -183,8 +201,9 @@ fn stub() -> String {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-            let line = lines.next().unwrap().unwrap();
-            let headers: Vec<String> = lines.map(Result::unwrap).take_while(|line| !line.is_empty()).collect();
+            // A server that was killed asks for nothing.
+            let Some(Ok(line)) = lines.next() else { continue };
+            let headers: Vec<String> = lines.map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
             let (status, body) = match line.split(' ').nth(1).unwrap() {
                 "/stock" if headers.iter().any(|line| line == "x-shop: shop") => ("200 OK", r#"{"stock":7}"#),
                 "/price?of=price%20tea" | "/price?of=price tea" => ("200 OK", r#"{"price":"3 coins"}"#),
@@ -194,7 +213,7 @@ fn stub() -> String {
             let answer = format!(
                 "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
             );
-            stream.write_all(answer.as_bytes()).unwrap();
+            let _ = stream.write_all(answer.as_bytes());
         }
     });
     url
@@ -345,6 +364,104 @@ fn requests_are_checked_and_answered_as_ever() {
     }
     // The other dialect keeps its own errors.
     assert_eq!(request(&server, "GET", "/v1/chat/nothing", &[], "").json()["type"], "MethodNotFound");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_late_comes_with_the_next_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    slow_installation(folder.path());
+    let mut server = Server::prepare(None, &[]).with(&["--v12-data", folder.path().to_str().unwrap()]).serve();
+    says(&server, "ada", "hi");
+    // While an instruction runs the time doesn't count.
+    assert_eq!(says(&server, "ada", "count"), ["slowly"]);
+    // In a hook it does. The turn goes on.
+    let gone = say_to(&server, "shop", "ada", "hook");
+    assert_eq!((gone.status, gone.json()["message"].as_str()), (400, Some("Request timed out.")));
+    std::thread::sleep(Duration::from_millis(1500));
+    server.restart();
+    assert_eq!(says(&server, "ada", "tea"), ["You said hook", "You said tea"]);
+    // So does what somebody says for the bot through the other API.
+    let client = Client::builder().api_url(&server.url).token(&server.token).bot_id("shop").build().unwrap();
+    let conversation = client.list_conversations().items().next().await.unwrap().unwrap();
+    let news = CreateMessage::new(&conversation.id, "shop", "text", json!({"text": "News!"}));
+    client.create_message(news).await.unwrap();
+    let answer = say_to(&server, "shop", "ada", "tea");
+    assert_eq!(answer.texts(), ["News!", "You said tea"]);
+    assert_eq!(answer.json()["responses"][0], json!({"type": "text", "text": "News!"}));
+    assert_eq!(says(&server, "ada", "tea"), ["You said tea"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_power_cut_loses_no_answered_turn_on_sqlite() {
+    power_cuts(None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_power_cut_loses_no_answered_turn_on_postgres() {
+    if let Some(database) = support::postgres().await {
+        power_cuts(Some(&database)).await;
+    }
+}
+
+/// Kills the server in the middle of turns: what was answered counts once, what wasn't at most once.
+async fn power_cuts(database: Option<&str>) {
+    let (mut server, _folder) = serve(database);
+    let users = ["a1", "a2", "a3", "a4"];
+    for user in users {
+        says(&server, user, "hi");
+    }
+    let mut answered = [0_u64; 4];
+    let mut asked = [0_u64; 4];
+    for round in 0..3_u64 {
+        let address = server.url.strip_prefix("http://").unwrap().to_owned();
+        let callers: Vec<_> = users
+            .iter()
+            .map(|user| {
+                let (address, user) = (address.clone(), (*user).to_owned());
+                std::thread::spawn(move || count_until_it_breaks(&address, &user))
+            })
+            .collect();
+        std::thread::sleep(Duration::from_millis(300 + 170 * round));
+        server.kill();
+        for (at, caller) in callers.into_iter().enumerate() {
+            let (last, sent) = caller.join().unwrap();
+            answered[at] = last.unwrap_or(answered[at]);
+            asked[at] += sent;
+        }
+        server.restart();
+    }
+    for (at, user) in users.into_iter().enumerate() {
+        let text = says(&server, user, "count").join("");
+        let count: u64 = text.split(' ').next().unwrap().parse().unwrap();
+        assert!(
+            answered[at] > 0 && count > answered[at] && count <= asked[at] + 1,
+            "{user}: {text} {answered:?} {asked:?}"
+        );
+        let counted = format!(
+            "SELECT COUNT(*) FROM messages m JOIN v12_conversations v ON v.conversation_id = m.conversation_id \
+             WHERE v.user_id = '{user}' AND m.direction = 'incoming' AND m.payload LIKE '%\"count\"%'"
+        );
+        assert_eq!(server.number(&counted).await as u64, count, "messages and memory are written together");
+    }
+}
+
+/// Counts until the connection breaks: the last count that was answered, and how often was asked.
+fn count_until_it_breaks(address: &str, user: &str) -> (Option<u64>, u64) {
+    let (mut last, mut asked) = (None, 0);
+    let body = r#"{"type":"text","text":"count"}"#;
+    loop {
+        let Ok(mut stream) = TcpStream::connect(address) else { return (last, asked) };
+        let head = format!(
+            "POST /api/v1/bots/shop/converse/{user} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        asked += 1;
+        let mut answer = String::new();
+        let heard = stream.write_all(head.as_bytes()).and_then(|()| stream.read_to_string(&mut answer));
+        let Some(text) = answer.split(r#""text":""#).nth(1).filter(|_| heard.is_ok()) else { return (last, asked) };
+        last = text.split(' ').next().unwrap().parse().ok().or(last);
+    }
 }
 
 #[test]
