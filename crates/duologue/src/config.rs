@@ -116,6 +116,11 @@ pub struct Flags {
     /// The owner's token on the first start, instead of a random one.
     #[arg(long, env = "DUOLOGUE_INITIAL_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     initial_token: Option<String>,
+
+    /// What secrets of bots and integrations are encrypted with, at least 32 characters; a key that
+    /// the database keeps, if none is given. The same for all servers on one database.
+    #[arg(long, env = "DUOLOGUE_SECRET_KEY", value_name = "KEY", hide_env_values = true)]
+    secret_key: Option<String>,
 }
 
 /// What is in force.
@@ -163,6 +168,9 @@ pub struct Config {
     /// The first token, if it is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub initial_token: Option<String>,
+    /// What secrets are encrypted with, if it isn't the database's key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_key: Option<String>,
 }
 
 /// Why there is no configuration.
@@ -221,6 +229,7 @@ impl Flags {
             v12_data: pick!(v12_data).filter(|folder| !folder.as_os_str().is_empty()),
             allow_outbound: pick!(allow_outbound, String::new()),
             initial_token: pick!(initial_token),
+            secret_key: pick!(secret_key).filter(|key| !key.is_empty()),
         };
         config.check()?;
         Ok(config)
@@ -260,6 +269,9 @@ impl Config {
         if self.initial_token.as_ref().is_some_and(|token| token.len() < 20) {
             return invalid("--initial-token must have at least 20 characters");
         }
+        if self.secret_key.as_ref().is_some_and(|key| key.len() < 32) {
+            return invalid("--secret-key must have at least 32 characters");
+        }
         Ok(())
     }
 
@@ -290,6 +302,7 @@ impl Config {
     fn redacted(mut self) -> Self {
         self.database = self.database.as_deref().map(redact_url);
         self.initial_token = self.initial_token.map(|_| "***".into());
+        self.secret_key = self.secret_key.map(|_| "***".into());
         self
     }
 }

@@ -52,7 +52,11 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
     start_logging(&config)?;
     let listener = TcpListener::bind(config.listen).await.map_err(|e| Error::Listen(config.listen, e))?;
     let address = listener.local_addr().map_err(|e| Error::Listen(config.listen, e))?;
-    let store = Arc::new(Store::open(&config.location()).await?);
+    let mut store = Store::open(&config.location()).await?;
+    if let Some(key) = &config.secret_key {
+        store = store.use_secret_key(key).await?;
+    }
+    let store = Arc::new(store);
     let public_url = config.public_url.replace(&config.listen.to_string(), &address.to_string());
     if let Some(made) = store.first_start(init::plan(config.initial_token.clone())).await? {
         welcome(&public_url, &config, &made);
