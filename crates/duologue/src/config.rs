@@ -57,6 +57,10 @@ pub struct Flags {
     #[arg(long, env = "DUOLOGUE_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
 
+    /// Address for tunnels of `bp dev` to code on developers' machines. There are none without it.
+    #[arg(long, env = "DUOLOGUE_TUNNEL_LISTEN", value_name = "ADDR")]
+    tunnel_listen: Option<SocketAddr>,
+
     /// What to log: error, warn, info, debug, trace, or a filter such as duologue_store=debug.
     /// [default: info]
     #[arg(long, env = "DUOLOGUE_LOG", value_name = "LEVEL")]
@@ -137,6 +141,9 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Origin for others.
     pub public_url: String,
+    /// Where tunnels are served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tunnel_listen: Option<SocketAddr>,
     /// What to log.
     pub log: String,
     /// How.
@@ -215,6 +222,7 @@ impl Flags {
             database_connections: pick!(database_connections, 20),
             listen,
             public_url: pick!(public_url, format!("http://{listen}")).trim_end_matches('/').to_owned(),
+            tunnel_listen: pick!(tunnel_listen),
             log: pick!(log, "info".into()),
             log_format: pick!(log_format, LogFormat::default()),
             rate_limit: pick!(rate_limit, 0),
