@@ -57,6 +57,10 @@ pub struct Flags {
     #[arg(long, env = "DUOLOGUE_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
 
+    /// Address for tunnels of `bp dev` to code on developers' machines. There are none without it.
+    #[arg(long, env = "DUOLOGUE_TUNNEL_LISTEN", value_name = "ADDR")]
+    tunnel_listen: Option<SocketAddr>,
+
     /// What to log: error, warn, info, debug, trace, or a filter such as duologue_store=debug.
     /// [default: info]
     #[arg(long, env = "DUOLOGUE_LOG", value_name = "LEVEL")]
@@ -116,6 +120,11 @@ pub struct Flags {
     /// The owner's token on the first start, instead of a random one.
     #[arg(long, env = "DUOLOGUE_INITIAL_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     initial_token: Option<String>,
+
+    /// What secrets of bots and integrations are encrypted with, at least 32 characters; a key that
+    /// the database keeps, if none is given. The same for all servers on one database.
+    #[arg(long, env = "DUOLOGUE_SECRET_KEY", value_name = "KEY", hide_env_values = true)]
+    secret_key: Option<String>,
 }
 
 /// What is in force.
@@ -132,6 +141,9 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Origin for others.
     pub public_url: String,
+    /// Where tunnels are served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tunnel_listen: Option<SocketAddr>,
     /// What to log.
     pub log: String,
     /// How.
@@ -163,6 +175,9 @@ pub struct Config {
     /// The first token, if it is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub initial_token: Option<String>,
+    /// What secrets are encrypted with, if it isn't the database's key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_key: Option<String>,
 }
 
 /// Why there is no configuration.
@@ -207,6 +222,7 @@ impl Flags {
             database_connections: pick!(database_connections, 20),
             listen,
             public_url: pick!(public_url, format!("http://{listen}")).trim_end_matches('/').to_owned(),
+            tunnel_listen: pick!(tunnel_listen),
             log: pick!(log, "info".into()),
             log_format: pick!(log_format, LogFormat::default()),
             rate_limit: pick!(rate_limit, 0),
@@ -221,6 +237,7 @@ impl Flags {
             v12_data: pick!(v12_data).filter(|folder| !folder.as_os_str().is_empty()),
             allow_outbound: pick!(allow_outbound, String::new()),
             initial_token: pick!(initial_token),
+            secret_key: pick!(secret_key).filter(|key| !key.is_empty()),
         };
         config.check()?;
         Ok(config)
@@ -260,6 +277,9 @@ impl Config {
         if self.initial_token.as_ref().is_some_and(|token| token.len() < 20) {
             return invalid("--initial-token must have at least 20 characters");
         }
+        if self.secret_key.as_ref().is_some_and(|key| key.len() < 32) {
+            return invalid("--secret-key must have at least 32 characters");
+        }
         Ok(())
     }
 
@@ -290,6 +310,7 @@ impl Config {
     fn redacted(mut self) -> Self {
         self.database = self.database.as_deref().map(redact_url);
         self.initial_token = self.initial_token.map(|_| "***".into());
+        self.secret_key = self.secret_key.map(|_| "***".into());
         self
     }
 }

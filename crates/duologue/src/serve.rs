@@ -38,6 +38,9 @@ pub enum Error {
     /// The address.
     #[error("can't listen on {0}: {1}. Choose another address with --listen.")]
     Listen(std::net::SocketAddr, std::io::Error),
+    /// The address of tunnels.
+    #[error("can't listen for tunnels on {0}: {1}. Choose another address with --tunnel-listen.")]
+    ListenForTunnels(std::net::SocketAddr, std::io::Error),
     /// The v12 bots.
     #[error(transparent)]
     Bots(#[from] duologue_bots::Error),
@@ -52,7 +55,15 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
     start_logging(&config)?;
     let listener = TcpListener::bind(config.listen).await.map_err(|e| Error::Listen(config.listen, e))?;
     let address = listener.local_addr().map_err(|e| Error::Listen(config.listen, e))?;
-    let store = Arc::new(Store::open(&config.location()).await?);
+    let tunnel = match config.tunnel_listen {
+        Some(wanted) => Some(TcpListener::bind(wanted).await.map_err(|e| Error::ListenForTunnels(wanted, e))?),
+        None => None,
+    };
+    let mut store = Store::open(&config.location()).await?;
+    if let Some(key) = &config.secret_key {
+        store = store.use_secret_key(key).await?;
+    }
+    let store = Arc::new(store);
     let public_url = config.public_url.replace(&config.listen.to_string(), &address.to_string());
     if let Some(made) = store.first_start(init::plan(config.initial_token.clone())).await? {
         welcome(&public_url, &config, &made);
@@ -71,6 +82,7 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
     });
     let (stop, stopped) = watch::channel(false);
     let timers = tokio::spawn(duologue_delivery::timers(store.clone(), stopped.clone()));
+    let tunnels = tunnel.map(|listener| open_tunnels(listener, stopped.clone()));
     let watching = tokio::spawn(async move {
         if let Some(bots) = bots {
             bots.run(stopped).await;
@@ -82,9 +94,23 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
     let _ = stop.send(true);
     let _ = timers.await;
     let _ = watching.await;
+    if let Some(tunnels) = tunnels {
+        let _ = tunnels.await;
+    }
     store.close();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Serves tunnels, and says how to use them.
+fn open_tunnels(listener: TcpListener, stopped: watch::Receiver<bool>) -> tokio::task::JoinHandle<()> {
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(url = format!("http://{address}"), "serving tunnels: bp dev --tunnel-url http://{address}");
+        if !address.ip().is_loopback() {
+            tracing::warn!("tunnels need no token: whoever reaches {address} may open one");
+        }
+    }
+    tokio::spawn(duologue_tunnel::serve(listener, duologue_tunnel::Limits::default(), stopped))
 }
 
 /// The bots of the v12 data folder, if one is to be served.

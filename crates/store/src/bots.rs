@@ -27,6 +27,7 @@ use crate::{
     sql::Row,
     tx::{Script, Tx},
     users,
+    vault::Sealed,
     workspaces::{self, Actor, Inside},
 };
 
@@ -54,8 +55,8 @@ pub struct Stored {
     pub signing_secret: String,
     /// Its definitions.
     pub definition: Definition,
-    /// Values by name; never shown.
-    pub secrets: BTreeMap<String, String>,
+    /// Encrypted values by name.
+    secrets: BTreeMap<String, Sealed>,
     /// The account that made it.
     pub created_by: Option<String>,
     /// When it was created.
@@ -566,6 +567,7 @@ impl Store {
     /// createBot.
     pub async fn create_bot(&self, actor: Actor, new: NewBot) -> Result<Bot> {
         new.check()?;
+        let new = new.seal(&self.vault, &self.ids)?;
         self.write_rights(Create { actor, new }).await
     }
 
@@ -577,6 +579,7 @@ impl Store {
     /// updateBot.
     pub async fn update_bot(&self, actor: Actor, id: String, change: Change) -> Result<Bot> {
         change.check()?;
+        let change = change.seal(&self.vault, &self.ids)?;
         self.write_rights(Update { actor, id, change }).await
     }
 

@@ -32,6 +32,7 @@ use crate::{
     params,
     sql::Row,
     tx::{Script, Tx},
+    vault::Sealed,
     workspaces::{Actor, Inside},
 };
 
@@ -169,7 +170,7 @@ struct Stored {
     body: Body,
     url: Option<String>,
     signing_secret: String,
-    secrets: BTreeMap<String, String>,
+    secrets: BTreeMap<String, Sealed>,
 }
 
 const COLUMNS: &str = "g.id, g.workspace_id, g.name, g.version, g.dev, g.visibility, g.created_at, g.updated_at, g.body, g.url, g.signing_secret, g.secrets";
@@ -405,7 +406,7 @@ impl Script for Create {
 #[derive(Default)]
 struct Earlier {
     icon: Option<String>,
-    secrets: BTreeMap<String, String>,
+    secrets: BTreeMap<String, Sealed>,
 }
 
 impl Create {
@@ -748,12 +749,14 @@ impl Store {
     /// createIntegration. The answer carries the signing secret.
     pub async fn create_integration(&self, actor: Actor, new: Change) -> Result<Integration> {
         new.check()?;
+        let new = new.seal(&self.vault, &self.ids)?;
         self.write_rights(Create { actor, new, dry: false }).await
     }
 
     /// validateIntegrationCreation: refuses what [`Store::create_integration`] would refuse.
     pub async fn validate_integration_creation(&self, actor: Actor, new: Change) -> Result<()> {
         new.check()?;
+        let new = new.seal(&self.vault, &self.ids)?;
         self.write(Create { actor, new, dry: true }).await.map(|_| ())
     }
 
@@ -776,6 +779,7 @@ impl Store {
         may_break: bool,
     ) -> Result<Integration> {
         change.check()?;
+        let change = change.seal(&self.vault, &self.ids)?;
         self.write_rights(Update { actor, id, change, may_break, dry: false }).await
     }
 
@@ -788,6 +792,7 @@ impl Store {
         may_break: bool,
     ) -> Result<()> {
         change.check()?;
+        let change = change.seal(&self.vault, &self.ids)?;
         self.write(Update { actor, id, change, may_break, dry: true }).await.map(|_| ())
     }
 

@@ -17,6 +17,7 @@
 //! * `live` what a commit wakes. `page` cursors and keyset pages.
 //! * `conversations`, `participants`, `messages`, `users`, `events`, `states`, `workflows`,
 //!   `tasks`, `tag_index`, `analytics`, `import`: the runtime data.
+//! * `vault` secrets of bots and integrations, encrypted.
 //! * `access` tokens and who they are; `account`, `workspaces`, `bots`, `integrations`: the admin
 //!   data. `setup` the first start.
 //! * `v12` bots made for Botpress v12: accounts, memories, key-value stores, turns.
@@ -52,6 +53,7 @@ pub mod timers;
 pub mod tx;
 pub mod users;
 pub mod v12;
+mod vault;
 pub mod workflows;
 pub mod workspaces;
 
@@ -85,6 +87,7 @@ pub struct Store {
     ids: Arc<Generator>,
     live: Arc<Live>,
     key: [u8; 32],
+    vault: vault::Vault,
     definitions: definitions::Cache,
     access: access::Cache,
     /// Held for as long as the embedded database is open: one server a folder.
@@ -120,11 +123,14 @@ impl Store {
             ids,
             live,
             key: [0; 32],
+            vault: vault::Vault::new(&[0; 32]),
             definitions: definitions::Cache::default(),
             access: access::Cache::new(shared),
             _lock: lock,
         };
         store.key = store.write(setup::ServerKey).await?;
+        store.vault = vault::Vault::new(&store.key);
+        store.seal_again(false).await?;
         Ok(store)
     }
 
@@ -138,6 +144,7 @@ impl Store {
             ids,
             live,
             key,
+            vault: vault::Vault::new(&key),
             definitions: definitions::Cache::default(),
             access: access::Cache::new(true),
             _lock: None,

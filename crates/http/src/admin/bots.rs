@@ -33,7 +33,9 @@ fn answer(call: &Call, bot: &Bot) -> Answer {
 }
 
 fn change(call: &Call) -> Result<Change, duologue_model::Error> {
-    Ok(Change { by_alias: by_alias(call), ..call.json()? })
+    let mut change: Change = call.json()?;
+    change.by_alias = by_alias(call);
+    Ok(change)
 }
 
 async fn create(call: Call) -> Answer {

@@ -1,11 +1,15 @@
 //! What a bot is made of, and a change to it (`spec/cloud/admin.md` §§ 5.1, 5.2).
 
-use duologue_model::{Error as Refusal, ErrorKind, Json};
+use duologue_model::{Error as Refusal, ErrorKind, Json, id::Generator};
 use serde::{Deserialize, Serialize};
 
 use super::parts::{
     self, Action, ActionChange, Event, EventChange, MAX_PAYLOAD, MAX_SECRETS, MAX_TAGS, Map, Tags, TagsChange, each,
     limit, merge,
+};
+use crate::{
+    Result,
+    vault::{Sealed, Vault},
 };
 
 /// Most recurring events of a bot.
@@ -239,6 +243,9 @@ pub struct Change {
     pub medias: Option<Vec<Media>>,
     /// Values by name; never shown.
     pub secrets: Map<Option<String>>,
+    /// The same, encrypted: what is stored.
+    #[serde(skip)]
+    pub(crate) sealed: Map<Option<Sealed>>,
     /// How it was made.
     pub r#type: Option<BotType>,
 }
@@ -353,9 +360,15 @@ impl Change {
         to.check_counts()
     }
 
+    /// Encrypts its secrets; they are in clear no longer.
+    pub(crate) fn seal(mut self, vault: &Vault, ids: &Generator) -> Result<Self> {
+        self.sealed = vault.seal_change(ids, &std::mem::take(&mut self.secrets))?;
+        Ok(self)
+    }
+
     /// Applies the change of secrets.
-    pub(crate) fn apply_secrets(&self, secrets: &mut Map<String>) -> Result<(), Refusal> {
-        merge(secrets, &self.secrets, |_, value| value.clone());
+    pub(crate) fn apply_secrets(&self, secrets: &mut Map<Sealed>) -> Result<(), Refusal> {
+        merge(secrets, &self.sealed, |_, value| value.clone());
         limit("secrets of a bot", secrets.len(), MAX_SECRETS)
     }
 }

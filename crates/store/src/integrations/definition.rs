@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use duologue_model::{Error as Refusal, ErrorKind, Json};
+use duologue_model::{Error as Refusal, ErrorKind, Json, id::Generator};
 use serde::{Deserialize, Serialize};
 
-use crate::bots::parts::{
-    self, Action, ActionChange, Event, EventChange, MAX_SECRETS, MAX_TAGS, Map, Schema, Tag, Tags, TagsChange, each,
-    limit, merge,
+use crate::{
+    Result,
+    bots::parts::{
+        self, Action, ActionChange, Event, EventChange, MAX_SECRETS, MAX_TAGS, Map, Schema, Tag, Tags, TagsChange,
+        each, limit, merge,
+    },
+    vault::{Sealed, Vault},
 };
 
 /// Most events an integration declares.
@@ -378,6 +382,9 @@ pub struct Change {
     pub sdk_version: Option<String>,
     /// Values by name; never shown.
     pub secrets: Map<Option<String>>,
+    /// The same, encrypted: what is stored.
+    #[serde(skip)]
+    pub(crate) sealed: Map<Option<Sealed>>,
     /// Seconds.
     #[serde(deserialize_with = "parts::whole")]
     pub max_execution_time: Option<i64>,
@@ -517,9 +524,15 @@ impl Change {
         to.definition.check_counts()
     }
 
+    /// Encrypts its secrets; they are in clear no longer.
+    pub(crate) fn seal(mut self, vault: &Vault, ids: &Generator) -> Result<Self> {
+        self.sealed = vault.seal_change(ids, &std::mem::take(&mut self.secrets))?;
+        Ok(self)
+    }
+
     /// Applies the change of secrets.
-    pub(crate) fn apply_secrets(&self, secrets: &mut Map<String>) -> Result<(), Refusal> {
-        merge(secrets, &self.secrets, |_, value| value.clone());
+    pub(crate) fn apply_secrets(&self, secrets: &mut Map<Sealed>) -> Result<(), Refusal> {
+        merge(secrets, &self.sealed, |_, value| value.clone());
         limit("secrets of an integration", secrets.len(), MAX_SECRETS)
     }
 }

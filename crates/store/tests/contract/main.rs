@@ -15,6 +15,7 @@ mod idempotency;
 mod integrations;
 mod messages;
 mod scans;
+mod secrets;
 mod states;
 mod tags;
 mod timers;
