@@ -18,7 +18,7 @@
 //! * `conversations`, `participants`, `messages`, `users`, `events`, `states`, `workflows`,
 //!   `tasks`, `tag_index`, `analytics`, `import`: the runtime data.
 //! * `access` tokens and who they are; `account`, `workspaces`, `bots`, `integrations`: the admin
-//!   data. `setup` the first start.
+//!   data; `callees` whom the server calls for them. `setup` the first start.
 //! * `v12` bots made for Botpress v12: accounts, memories, key-value stores, turns.
 //! * `timers` what becomes due; `idempotency` answers kept for repeated requests.
 //! * `maintenance` backup and verification of the embedded engine.
@@ -27,6 +27,7 @@ pub mod access;
 pub mod account;
 pub mod analytics;
 pub mod bots;
+pub mod callees;
 pub mod conversations;
 pub mod crypto;
 pub mod definitions;
@@ -87,6 +88,7 @@ pub struct Store {
     key: [u8; 32],
     definitions: definitions::Cache,
     access: access::Cache,
+    callees: callees::Cache,
     /// Held for as long as the embedded database is open: one server a folder.
     _lock: Option<std::fs::File>,
 }
@@ -122,6 +124,7 @@ impl Store {
             key: [0; 32],
             definitions: definitions::Cache::default(),
             access: access::Cache::new(shared),
+            callees: callees::Cache::default(),
             _lock: lock,
         };
         store.key = store.write(setup::ServerKey).await?;
@@ -140,6 +143,7 @@ impl Store {
             key,
             definitions: definitions::Cache::default(),
             access: access::Cache::new(true),
+            callees: callees::Cache::default(),
             _lock: None,
         })
     }
