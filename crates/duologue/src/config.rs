@@ -28,6 +28,17 @@ pub enum LogFormat {
     Json,
 }
 
+/// Where the code of bots and integrations may be called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BotUrls {
+    /// Anywhere: developers' machines and the operator's network included.
+    #[default]
+    Any,
+    /// On the public Internet, and what `--allow-outbound` opens.
+    Public,
+}
+
 /// What can be set.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -117,6 +128,20 @@ pub struct Flags {
     #[arg(long, env = "DUOLOGUE_ALLOW_OUTBOUND", value_name = "LIST")]
     allow_outbound: Option<String>,
 
+    /// Where the code of bots and integrations may be called: any, or public for the public Internet
+    /// and what --allow-outbound opens. [default: any]
+    #[arg(long, env = "DUOLOGUE_BOT_URLS", value_name = "WHERE")]
+    bot_urls: Option<BotUrls>,
+
+    /// Origin under which the outside world reaches the webhooks of integrations, without a path.
+    /// [default: the public URL]
+    #[arg(long, env = "DUOLOGUE_WEBHOOK_URL", value_name = "URL")]
+    webhook_url: Option<String>,
+
+    /// Most bytes in the body of a webhook. [default: 104857600]
+    #[arg(long, env = "DUOLOGUE_WEBHOOK_BODY_LIMIT", value_name = "BYTES")]
+    webhook_body_limit: Option<usize>,
+
     /// The owner's token on the first start, instead of a random one.
     #[arg(long, env = "DUOLOGUE_INITIAL_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     initial_token: Option<String>,
@@ -172,6 +197,12 @@ pub struct Config {
     /// What requests of bots may reach.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub allow_outbound: String,
+    /// Where code may be called.
+    pub bot_urls: BotUrls,
+    /// Origin of webhooks.
+    pub webhook_url: String,
+    /// Bytes.
+    pub webhook_body_limit: usize,
     /// The first token, if it is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub initial_token: Option<String>,
@@ -216,13 +247,15 @@ impl Flags {
         }
         let limits = Limits::default();
         let listen = pick!(listen, SocketAddr::from(([127, 0, 0, 1], 3000)));
+        let public_url = pick!(public_url, format!("http://{listen}")).trim_end_matches('/').to_owned();
         let config = Config {
             data: pick!(data, PathBuf::from("duologue-data")),
             database: pick!(database).filter(|url| !url.is_empty()),
             database_connections: pick!(database_connections, 20),
             listen,
-            public_url: pick!(public_url, format!("http://{listen}")).trim_end_matches('/').to_owned(),
             tunnel_listen: pick!(tunnel_listen),
+            webhook_url: pick!(webhook_url, public_url.clone()).trim_end_matches('/').to_owned(),
+            public_url,
             log: pick!(log, "info".into()),
             log_format: pick!(log_format, LogFormat::default()),
             rate_limit: pick!(rate_limit, 0),
@@ -236,6 +269,8 @@ impl Flags {
             shutdown_timeout: pick!(shutdown_timeout, 10),
             v12_data: pick!(v12_data).filter(|folder| !folder.as_os_str().is_empty()),
             allow_outbound: pick!(allow_outbound, String::new()),
+            bot_urls: pick!(bot_urls, BotUrls::default()),
+            webhook_body_limit: pick!(webhook_body_limit, limits.webhook_body_bytes),
             initial_token: pick!(initial_token),
             secret_key: pick!(secret_key).filter(|key| !key.is_empty()),
         };
@@ -260,6 +295,9 @@ impl Config {
         }
         if !self.public_url.starts_with("http://") && !self.public_url.starts_with("https://") {
             return invalid("--public-url must begin with http:// or https://");
+        }
+        if !is_origin(&self.webhook_url) {
+            return invalid("--webhook-url must be an origin such as https://webhook.example.org, without a path");
         }
         if self.database_connections == 0 || self.connections == 0 {
             return invalid("--database-connections and --connections must be at least 1");
@@ -302,6 +340,7 @@ impl Config {
             body_bytes: self.body_limit,
             admin_body_bytes: self.admin_body_limit,
             payload_bytes: self.payload_limit,
+            webhook_body_bytes: self.webhook_body_limit,
             json_depth: self.json_depth,
             body_seconds: self.body_timeout,
         }
@@ -313,6 +352,12 @@ impl Config {
         self.secret_key = self.secret_key.map(|_| "***".into());
         self
     }
+}
+
+/// Whether a URL has no path: integrations make addresses relative to the origin of their webhooks.
+fn is_origin(url: &str) -> bool {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['/', '?', '#']))
 }
 
 /// The embedded database in a data folder.
@@ -376,6 +421,16 @@ mod tests {
     }
 
     #[test]
+    fn webhooks_have_a_bare_origin() {
+        for good in ["https://webhook.example.org", "http://127.0.0.1:3000"] {
+            assert!(is_origin(good), "{good}");
+        }
+        for bad in ["webhook.example.org", "https://", "https://example.org/hooks", "https://example.org?a=b"] {
+            assert!(!is_origin(bad), "{bad}");
+        }
+    }
+
+    #[test]
     fn times_of_nothing_make_no_sense() {
         let file = tempfile::NamedTempFile::new().unwrap();
         for line in ["header_timeout = 0", "body_timeout = 0", "json_depth = 0", "json_depth = 128", "connections = 0"]
@@ -405,6 +460,7 @@ mod tests {
             assert!(row.starts_with(&format!("| `{key}` |")), "{row}");
             let default = match defaults.get(key) {
                 _ if key == "public_url" => "`http://<listen>`".to_owned(),
+                _ if key == "webhook_url" => "the public URL".to_owned(),
                 Some(toml::Value::String(text)) => format!("`{text}`"),
                 Some(value) => format!("`{value}`"),
                 None => continue,

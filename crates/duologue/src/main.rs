@@ -2,6 +2,7 @@
 
 mod backup;
 mod bot;
+mod calls;
 mod config;
 mod export;
 mod import;

@@ -3,6 +3,8 @@
 use std::{io::IsTerminal, path::PathBuf, sync::Arc, time::Duration};
 
 use duologue_bots::{Bots, Options};
+use duologue_bridge::NoHosting;
+use duologue_calls::Calls;
 use duologue_http::{App, Listeners, Metrics, Peer, RateLimit, Throttle};
 use duologue_outbound::AllowList;
 use duologue_store::{Store, setup::Made};
@@ -17,6 +19,7 @@ use tokio::{
 };
 
 use crate::{
+    calls,
     config::{self, Config, Flags, LogFormat},
     init,
     unstuck::Unstuck,
@@ -44,6 +47,9 @@ pub enum Error {
     /// The v12 bots.
     #[error(transparent)]
     Bots(#[from] duologue_bots::Error),
+    /// The way to the code of bots and integrations.
+    #[error(transparent)]
+    Outbound(#[from] duologue_outbound::Error),
     /// The log filter.
     #[error("--log is not valid: {0}")]
     Log(String),
@@ -64,18 +70,21 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
         store = store.use_secret_key(key).await?;
     }
     let store = Arc::new(store);
-    let public_url = config.public_url.replace(&config.listen.to_string(), &address.to_string());
+    let [public_url, webhook_url] = [&config.public_url, &config.webhook_url]
+        .map(|url| url.replace(&config.listen.to_string(), &address.to_string()));
     if let Some(made) = store.first_start(init::plan(config.initial_token.clone())).await? {
         welcome(&public_url, &config, &made);
     }
     let bots = open_bots(&config, &store, &public_url).await?;
     let listeners = Listeners::default();
+    let bridge = calls::bridge(&config, Arc::new(NoHosting))?;
     let app = Arc::new(App {
         store: store.clone(),
         limits: config.limits(),
         rate: RateLimit::new(config.rate_limit),
         metrics: Metrics::default(),
         public_url: public_url.clone(),
+        calls: Calls::new(store.clone(), bridge, &webhook_url),
         bots: bots.clone(),
         throttle: Throttle::new(is_set("REVERSE_PROXY")),
         listeners: listeners.clone(),

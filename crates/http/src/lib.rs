@@ -38,6 +38,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 pub use converse::{Listeners, Throttle};
 use duologue_bots::Bots;
+use duologue_calls::Calls;
 use duologue_store::Store;
 pub use metrics::Metrics;
 pub use rate::RateLimit;
@@ -51,6 +52,8 @@ pub struct Limits {
     pub admin_body_bytes: usize,
     /// Bytes in the payload of a message, an event or a state.
     pub payload_bytes: usize,
+    /// Bytes in the body of a request to a webhook.
+    pub webhook_body_bytes: usize,
     /// How deep objects and arrays in a body may nest.
     pub json_depth: usize,
     /// Seconds a client may take to send a body.
@@ -63,6 +66,7 @@ impl Default for Limits {
             body_bytes: 8 * 1024 * 1024,
             admin_body_bytes: 100 * 1024 * 1024,
             payload_bytes: 128 * 1024,
+            webhook_body_bytes: 100 * 1024 * 1024,
             json_depth: 64,
             body_seconds: 30,
         }
@@ -81,6 +85,8 @@ pub struct App {
     pub metrics: Metrics,
     /// Origin under which the outside reaches this server, without a trailing slash.
     pub public_url: String,
+    /// Calls of the code of bots and integrations.
+    pub calls: Calls,
     /// The v12 bots, if any are served.
     pub bots: Option<Bots>,
     /// What one address may ask of them.

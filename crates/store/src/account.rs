@@ -379,6 +379,7 @@ impl Store {
         let out = self.write(script).await;
         self.access.clear();
         self.definitions.clear();
+        self.callees.clear();
         out
     }
 

@@ -262,17 +262,17 @@ pub struct View<'a> {
 }
 
 impl Bot {
-    /// The bot as the API shows it. `public_url` is the server's origin, without a trailing slash;
-    /// `by_alias` whether integrations are keyed by alias (`x-multiple-integrations`) rather than by
+    /// The bot as the API shows it. `public_url` and `webhook_url` are the origins of this server
+    /// and of its webhooks, without a trailing slash; `by_alias` whether integrations are keyed by alias (`x-multiple-integrations`) rather than by
     /// version id.
-    pub fn view(&self, public_url: &str, by_alias: bool) -> View<'_> {
+    pub fn view(&self, public_url: &str, webhook_url: &str, by_alias: bool) -> View<'_> {
         let bot = &self.stored;
         View {
             id: &bot.id,
             created_at: bot.created_at,
             updated_at: bot.updated_at,
             signing_secret: &bot.signing_secret,
-            integrations: instances::views(&self.instances, public_url, by_alias),
+            integrations: instances::views(&self.instances, public_url, webhook_url, by_alias),
             plugins: BTreeMap::new(),
             definition: &bot.definition,
             tags: &bot.tags,

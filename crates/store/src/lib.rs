@@ -19,7 +19,7 @@
 //!   `tasks`, `tag_index`, `analytics`, `import`: the runtime data.
 //! * `vault` secrets of bots and integrations, encrypted.
 //! * `access` tokens and who they are; `account`, `workspaces`, `bots`, `integrations`: the admin
-//!   data. `setup` the first start.
+//!   data; `callees` whom the server calls for them. `setup` the first start.
 //! * `v12` bots made for Botpress v12: accounts, memories, key-value stores, turns.
 //! * `timers` what becomes due; `idempotency` answers kept for repeated requests.
 //! * `maintenance` backup and verification of the embedded engine.
@@ -28,6 +28,7 @@ pub mod access;
 pub mod account;
 pub mod analytics;
 pub mod bots;
+pub mod callees;
 pub mod conversations;
 pub mod crypto;
 pub mod definitions;
@@ -90,6 +91,7 @@ pub struct Store {
     vault: vault::Vault,
     definitions: definitions::Cache,
     access: access::Cache,
+    callees: callees::Cache,
     /// Held for as long as the embedded database is open: one server a folder.
     _lock: Option<std::fs::File>,
 }
@@ -126,6 +128,7 @@ impl Store {
             vault: vault::Vault::new(&[0; 32]),
             definitions: definitions::Cache::default(),
             access: access::Cache::new(shared),
+            callees: callees::Cache::default(),
             _lock: lock,
         };
         store.key = store.write(setup::ServerKey).await?;
@@ -147,6 +150,7 @@ impl Store {
             vault: vault::Vault::new(&key),
             definitions: definitions::Cache::default(),
             access: access::Cache::new(true),
+            callees: callees::Cache::default(),
             _lock: None,
         })
     }

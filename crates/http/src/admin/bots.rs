@@ -29,7 +29,7 @@ fn by_alias(call: &Call) -> bool {
 }
 
 fn answer(call: &Call, bot: &Bot) -> Answer {
-    call::ok(&One { bot: bot.view(&call.app.public_url, by_alias(call)) })
+    call::ok(&One { bot: bot.view(&call.app.public_url, call.app.calls.webhook_url(), by_alias(call)) })
 }
 
 fn change(call: &Call) -> Result<Change, duologue_model::Error> {

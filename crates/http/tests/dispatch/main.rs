@@ -10,7 +10,10 @@ mod security;
 use std::sync::Arc;
 
 use axum::{Router, body::Body};
+use duologue_bridge::{Bridge, NoHosting};
+use duologue_calls::Calls;
 use duologue_http::{App, Limits, Listeners, Metrics, RateLimit, Throttle};
+use duologue_outbound::{Client, Settings};
 use duologue_store::{Location, Store, setup::Plan};
 use http::{HeaderMap, Method, Request, request::Builder};
 use http_body_util::BodyExt;
@@ -49,8 +52,11 @@ impl Bed {
             token: None,
         };
         let made = store.first_start(plan).await.unwrap().unwrap();
+        let store = Arc::new(store);
+        let client = || Client::new(Settings { allow: "127.0.0.0/8".parse().unwrap(), ..Settings::default() }).unwrap();
         let app = App {
-            store: Arc::new(store),
+            calls: Calls::new(store.clone(), Bridge::new(client(), client(), Arc::new(NoHosting)), "http://localhost"),
+            store,
             limits,
             rate: RateLimit::new(per_second),
             metrics: Metrics::default(),

@@ -283,13 +283,13 @@ pub struct View<'a> {
 }
 
 impl Instance {
-    fn view<'a>(&'a self, public_url: &str) -> View<'a> {
+    fn view<'a>(&'a self, public_url: &str, webhook_url: &str) -> View<'a> {
         let head = &self.integration;
         View {
             enabled: self.enabled,
             name: &head.name,
             version: if head.dev { "dev" } else { &head.version },
-            webhook_url: format!("{public_url}/{}", self.webhook_id),
+            webhook_url: format!("{webhook_url}/{}", self.webhook_id),
             webhook_id: &self.webhook_id,
             identifier: self.settings.identifier.as_deref(),
             configuration_type: self.settings.configuration_type.as_deref(),
@@ -313,15 +313,20 @@ impl Instance {
 
 /// Instances by alias, or by version id; of several of one version the one that a request with
 /// that id would mean.
-pub(crate) fn views<'a>(instances: &'a [Instance], public_url: &str, by_alias: bool) -> BTreeMap<&'a str, View<'a>> {
+pub(crate) fn views<'a>(
+    instances: &'a [Instance],
+    public_url: &str,
+    webhook_url: &str,
+    by_alias: bool,
+) -> BTreeMap<&'a str, View<'a>> {
     let mut views = BTreeMap::new();
     for instance in instances {
         if by_alias {
-            views.insert(instance.alias.as_str(), instance.view(public_url));
+            views.insert(instance.alias.as_str(), instance.view(public_url, webhook_url));
         } else if by_version(instances, &instance.integration.id)
             .is_some_and(|found| instances[found].alias == instance.alias)
         {
-            views.insert(instance.integration.id.as_str(), instance.view(public_url));
+            views.insert(instance.integration.id.as_str(), instance.view(public_url, webhook_url));
         }
     }
     views

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::{Bed, contract, of, refusal, tags};
 
 fn view(bot: &Bot) -> Value {
-    serde_json::to_value(bot.view("https://x", true)).unwrap()
+    serde_json::to_value(bot.view("https://x", "https://x", true)).unwrap()
 }
 
 fn all(actor: Actor) -> List {

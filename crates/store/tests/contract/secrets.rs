@@ -61,7 +61,7 @@ contract! {
         let bot = bed.store.update_bot(bed.actor(), bed.bot.to_string(), change).await.unwrap();
         let new = of(json!({ "name": "crm", "version": "1.0.0", "secrets": { "TOKEN": "hush-3" } }));
         let integration = bed.store.create_integration(bed.actor(), new).await.unwrap();
-        let shown = json!([bot.view("https://x", true), integration.view("https://x")]).to_string();
+        let shown = json!([bot.view("https://x", "https://x", true), integration.view("https://x")]).to_string();
         assert!(shown.contains("API_KEY") && shown.contains("TOKEN") && !shown.contains("hush"), "{shown}");
         let rows = bed.store.read(&Rows).await.unwrap();
         assert!(rows.contains("API_KEY") && !rows.contains("hush"), "{rows}");
