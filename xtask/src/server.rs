@@ -47,6 +47,7 @@ impl Server {
         let log = File::create(log_of(&files))?;
         let mut command = Command::new(binary);
         command.args(["serve", "--listen", &address, "--data"]).arg(&data).args(&on_database);
+        command.arg("--v12-data").arg(crate::interop::directory().join("v12-data"));
         command.stdout(log.try_clone()?).stderr(log);
         let mut process = Background::start("the server", "TERM", &mut command)?;
         process

@@ -18,7 +18,7 @@ use duologue_dialog::{
         ScriptOutcome,
     },
 };
-use duologue_outbound::{Limits, Request};
+use duologue_outbound::{Limits, MailServer, Request};
 use duologue_sandbox::{Calls, Class, Kind, Level, Log, Pool, Run};
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -30,6 +30,11 @@ use crate::{Core, LiveBot, lanes::Progress};
 
 /// The longest request of a script or a flow.
 const LONGEST_REQUEST: Duration = Duration::from_secs(60);
+
+/// The module whose settings have the mail server.
+const SKILLS: &str = "basic-skills";
+/// The setting that is the mail server's URL.
+const MAIL_SERVER: &str = "transportConnectionString";
 
 /// See the module.
 pub(crate) struct TurnHost<'t> {
@@ -70,8 +75,13 @@ impl Host for TurnHost<'_> {
         }
     }
 
-    async fn mail(&self, _: Mail) -> Result<(), String> {
-        Err("this server sends no e-mail: call the HTTP service of a mail provider instead".to_owned())
+    async fn mail(&self, mail: Mail) -> Result<(), String> {
+        let _executing = self.progress.execute();
+        let (server, anywhere) = self.mail_server()?;
+        let server = MailServer::parse(&server).map_err(|error| error.to_string())?;
+        let Mail { from, to, cc, bcc, subject, text } = &mail;
+        let mail = duologue_outbound::Mail { from, to, cc, bcc, subject, text };
+        self.core.outbound.mail(&server, anywhere, mail).await.map_err(|error| error.to_string())
     }
 
     async fn kvs_get(&self, scope: &KvsScope, key: &str) -> Result<Option<Value>, String> {
@@ -230,6 +240,18 @@ impl TurnHost<'_> {
         issued.map(|issued| issued.jwt).map_err(|error| error.to_string())
     }
 
+    /// The URL of the SMTP server, and whether the operator named it, who may name any.
+    fn mail_server(&self) -> Result<(String, bool), String> {
+        let said = |bot| {
+            let settings = self.module_settings(SKILLS, bot);
+            settings.str(MAIL_SERVER).filter(|url| !url.is_empty()).map(str::to_owned)
+        };
+        let (all, own) = (said(None), said(Some(self.bot.id.as_str())));
+        let anywhere = own == all;
+        let missing = || format!("no SMTP server is named: set {MAIL_SERVER} in global/config/{SKILLS}.json");
+        Ok((own.ok_or_else(missing)?, anywhere))
+    }
+
     fn module_settings(&self, module: &str, bot: Option<&str>) -> Value {
         let installed = self.core.installed();
         let path = format!("config/{module}.json");
@@ -239,7 +261,7 @@ impl TurnHost<'_> {
         let env = &self.core.options.env;
         let settings = duologue_v12::config::module_settings(
             module,
-            &[],
+            if module == SKILLS { &[MAIL_SERVER] } else { &[] },
             global.map(|content| &content[..]),
             own.map(|content| &content[..]),
             &|name| env.get(name).cloned(),

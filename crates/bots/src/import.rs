@@ -25,7 +25,7 @@ use duologue_v12::{
 };
 use serde_json::{Value, json};
 
-use crate::{Error, Options};
+use crate::{Error, Options, install};
 
 /// What an import did.
 #[derive(Debug)]
@@ -38,8 +38,19 @@ pub struct Imported {
     pub kept: Vec<String>,
     /// What was taken, what not, and why.
     pub report: Report,
+    /// What of the bots won't work as it is written, by file.
+    pub findings: Vec<Finding>,
     /// Whether the original's database was copied; its contents are taken at the next start.
     pub database: bool,
+}
+
+/// Something in a bot that won't work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The file, below the data folder, and the place in it if that is known.
+    pub place: String,
+    /// What is wrong.
+    pub message: String,
 }
 
 /// Puts a bot's folder, a data folder or an archive into a data folder, which is made if there is none. A
@@ -56,6 +67,7 @@ pub fn import(path: &Path, folder: &Path, new_id: Option<&str>, replace: bool) -
         present: Vec::new(),
         kept: Vec::new(),
         report: found.report.clone(),
+        findings: Vec::new(),
         database: false,
     };
     for (id, bot) in &found.bots {
@@ -82,7 +94,50 @@ pub fn import(path: &Path, folder: &Path, new_id: Option<&str>, replace: bool) -
         fs::copy(&database, &target).map_err(|error| Error::Write(target.clone(), error))?;
         imported.database = true;
     }
+    imported.findings = findings(folder, &imported)?;
     Ok(imported)
+}
+
+/// Checks the bots that were written, with what all bots of the folder share.
+fn findings(folder: &Path, imported: &Imported) -> Result<Vec<Finding>, Error> {
+    let options = Options {
+        folder: folder.to_owned(),
+        public_url: String::new(),
+        worker: Vec::new(),
+        allow: duologue_outbound::AllowList::none(),
+        env: std::collections::BTreeMap::new(),
+    };
+    let source = Source::open(folder, &Limits { media: false, ..Limits::default() })?;
+    let found = installation::read(source, None, &|name| std::env::var(name).ok())?;
+    let (globals, shared) = install::globals(found.global, &options);
+    let globals = Arc::new(globals);
+    let mut findings = in_files("global", &shared);
+    for (id, bot) in found.bots.iter().filter(|(id, _)| imported.bots.contains(id)) {
+        let (live, report) = install::checked(id, bot, &globals, &options);
+        findings.extend(in_files(&format!("bots/{id}"), &report));
+        for (script, package) in &report.requires {
+            if !live.can_require(script, package) {
+                let place = format!("bots/{id}/{script}");
+                let message = format!(
+                    "requires {package}, which isn't there: put it, as pure JavaScript, into libraries/node_modules/"
+                );
+                findings.push(Finding { place, message });
+            }
+        }
+    }
+    // What can't be read at all is in the report already.
+    let broken: Vec<String> = imported.report.broken().map(|entry| entry.place()).collect();
+    findings.retain(|finding| !broken.iter().any(|broken| finding.place.split(':').next() == Some(broken)));
+    Ok(findings)
+}
+
+fn in_files(folder: &str, report: &duologue_dialog::Report) -> Vec<Finding> {
+    let all = report.skipped.iter().chain(&report.warnings);
+    all.map(|finding| Finding {
+        place: format!("{folder}/{}{}", finding.file, install::place(&finding.position)),
+        message: finding.message.clone(),
+    })
+    .collect()
 }
 
 fn write_global(found: &Installation, folder: &Path, imported: &mut Imported) -> Result<(), Error> {

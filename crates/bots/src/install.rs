@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use duologue_dialog::{Globals, bot::report::Position};
+use duologue_dialog::{Globals, Report, bot::report::Position};
 use duologue_model::id::BotId;
 use duologue_v12::{
     auth::external::ExternalVerifier,
@@ -73,6 +73,11 @@ impl LiveBot {
     /// What `require` finds in a script of this bot, or in one that all bots share.
     pub(crate) fn scripts(&self, global: bool) -> &Arc<duologue_sandbox::Files> {
         if global { &self.shared.scripts } else { &self.scripts }
+    }
+
+    /// Whether a script of this bot finds what it requires.
+    pub(crate) fn can_require(&self, script: &str, name: &str) -> bool {
+        duologue_sandbox::provides(name) || self.scripts.resolve(script, name).is_some()
     }
 }
 
@@ -173,6 +178,13 @@ fn log_report(found: &Installation) {
 }
 
 pub(crate) fn shared(files: Files, options: &Options) -> Shared {
+    let (shared, report) = globals(files, options);
+    log_findings("global", &report);
+    shared
+}
+
+/// What all bots share, and what is wrong with it.
+pub(crate) fn globals(files: Files, options: &Options) -> (Shared, Report) {
     let (engine, report) = Globals::load(&files, |settings| {
         if let Some(url) = options.env.get("EXTERNAL_URL").filter(|url| !url.is_empty()) {
             settings.external_url = url.trim_end_matches('/').into();
@@ -181,16 +193,26 @@ pub(crate) fn shared(files: Files, options: &Options) -> Shared {
             settings.external_url = options.public_url.as_str().into();
         }
     });
-    log_findings("global", &report);
     let scripts = duologue_sandbox::Files::new(scripts_of(&files));
-    Shared { engine, scripts, files }
+    (Shared { engine, scripts, files }, report)
 }
 
 /// The bot, and whether all its flows could be read.
 pub(crate) fn live(id: &str, bot: &installation::Bot, globals: &Arc<Shared>, options: &Options) -> (LiveBot, bool) {
-    let (engine, report) = duologue_dialog::Bot::load(id, &bot.files, &globals.engine);
+    let (live, report) = checked(id, bot, globals, options);
     log_findings(id, &report);
     let is_whole = !report.skipped.iter().any(|finding| finding.file.ends_with(".flow.json"));
+    (live, is_whole)
+}
+
+/// The bot, and what is wrong with it.
+pub(crate) fn checked(
+    id: &str,
+    bot: &installation::Bot,
+    globals: &Arc<Shared>,
+    options: &Options,
+) -> (LiveBot, Report) {
+    let (engine, report) = duologue_dialog::Bot::load(id, &bot.files, &globals.engine);
     // A bot's own files hide shared ones of the same path.
     let scripts = scripts_of(&globals.files).chain(scripts_of(&bot.files));
     let live = LiveBot {
@@ -204,7 +226,7 @@ pub(crate) fn live(id: &str, bot: &installation::Bot, globals: &Arc<Shared>, opt
         shared: globals.clone(),
         process: process(options, &globals.engine.settings.external_url),
     };
-    (live, is_whole)
+    (live, report)
 }
 
 fn scripts_of(files: &Files) -> impl Iterator<Item = (String, Arc<str>)> {
@@ -225,10 +247,12 @@ fn process(options: &Options, external_url: &str) -> Value {
     json!({ "EXTERNAL_URL": external_url, "env": exposed })
 }
 
-fn log_findings(bot: &str, report: &duologue_dialog::Report) {
-    let place = |position: &Option<Position>| {
-        position.map_or_else(String::new, |position| format!(":{}:{}", position.line, position.column))
-    };
+/// Line and column, to be put after a file's name.
+pub(crate) fn place(position: &Option<Position>) -> String {
+    position.map_or_else(String::new, |position| format!(":{}:{}", position.line, position.column))
+}
+
+fn log_findings(bot: &str, report: &Report) {
     for finding in &report.skipped {
         tracing::error!(bot, "{}{}: {}", finding.file, place(&finding.position), finding.message);
     }

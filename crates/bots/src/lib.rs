@@ -16,6 +16,7 @@ mod host;
 mod import;
 mod install;
 mod lanes;
+mod parallel;
 pub mod replay;
 mod timeouts;
 pub mod trace;
@@ -28,9 +29,10 @@ use duologue_dialog::Outcome;
 use duologue_outbound::{AllowList, Client};
 use duologue_sandbox::Pool;
 use duologue_store::Store;
-pub use import::{Imported, import};
+pub use import::{Finding, Imported, import};
 pub use install::{Installed, LiveBot};
 use lanes::Lanes;
+use parallel::Answering;
 pub use turn::{Input, Refusal};
 
 /// Why the bots can't be served.
@@ -89,6 +91,7 @@ struct Core {
     outbound: Client,
     installed: std::sync::RwLock<Arc<Installed>>,
     lanes: Lanes,
+    answering: Answering,
 }
 
 /// What a caller gets for a message.
@@ -122,6 +125,7 @@ impl Bots {
             outbound,
             installed: std::sync::RwLock::new(Arc::new(installed)),
             lanes: Lanes::default(),
+            answering: Answering::default(),
             store,
         };
         let bots = Bots { core: Arc::new(core) };
@@ -162,9 +166,14 @@ impl Bots {
     /// # Errors
     /// [`Refusal::TimedOut`] if it takes longer than the bot's `converse.timeout`, in which case the turn
     /// goes on and its messages come with the user's next turn; [`Refusal::Busy`] if too many messages of
-    /// this user wait; [`Refusal::Failed`] if the store does.
+    /// this user wait; [`Refusal::Parallel`] if another is being answered and the bot refuses those;
+    /// [`Refusal::Failed`] if the store fails.
     pub async fn converse(&self, bot: Arc<LiveBot>, input: Input) -> Result<Answered, Refusal> {
         let user = input.user.clone();
+        let _alone = match bot.settings.rules.refuses_parallel {
+            true => Some(self.core.answering.enter(&bot.id, &user).ok_or(Refusal::Parallel)?),
+            false => None,
+        };
         let delay = bot.settings.buffer_delay.unwrap_or(NO_DELAY);
         let mut answered = lanes::converse(&self.core, bot.clone(), input).await?;
         // A silent turn may be answered by somebody else in a moment.

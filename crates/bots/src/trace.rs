@@ -177,7 +177,6 @@ impl Secrets {
                         named(value, &mut found);
                     }
                 }
-                Effect::Mail { mail, .. } => found.extend(mail.transport.clone()),
                 _ => {}
             }
         }

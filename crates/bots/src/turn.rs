@@ -58,6 +58,9 @@ pub enum Refusal {
     /// Too many messages of this user wait.
     #[error("too many messages wait")]
     Busy,
+    /// Another message of this user is being answered, and the bot wants them one at a time.
+    #[error("another message of this user is being answered")]
+    Parallel,
     /// The store failed; the log says how.
     #[error("the server failed")]
     Failed,

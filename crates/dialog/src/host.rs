@@ -291,8 +291,6 @@ pub struct Mail {
     pub bcc: String,
     pub subject: String,
     pub text: String,
-    /// The SMTP URL of `config/basic-skills.json`, if it has one.
-    pub transport: Option<String>,
 }
 
 /// Whose key-value store.

@@ -11,7 +11,8 @@ pub enum Command {
     /// Put bots into a data folder that `duologue serve --v12-data` serves.
     ///
     /// Takes a bot's folder, a whole data folder, or an exported archive of either (.tgz, .zip), and
-    /// prints what was taken, what wasn't, and why.
+    /// prints what was taken, what wasn't, and why, and what of the bots won't work as it is written:
+    /// missing flows, nodes, elements, actions and packages.
     Import(ImportArgs),
 }
 
@@ -46,13 +47,17 @@ pub fn run(command: Command) -> Result<(), duologue_bots::Error> {
     for path in &imported.kept {
         println!("kept   global/{path}: the folder has another version of it");
     }
+    for finding in &imported.findings {
+        println!("check  {}: {}", finding.place, finding.message);
+    }
     let count = |verdict| imported.report.count(verdict);
     println!(
-        "{} files taken, {} kept unused, {} left, {} broken",
+        "{} files taken, {} kept unused, {} left, {} broken, {} things to check",
         count(Verdict::Taken),
         count(Verdict::Kept),
         count(Verdict::Left),
-        count(Verdict::Broken)
+        count(Verdict::Broken),
+        imported.findings.len()
     );
     if imported.database {
         println!("accounts, users and conversations of the old server are taken over when it is served next");

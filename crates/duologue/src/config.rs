@@ -115,6 +115,14 @@ pub struct Flags {
     #[arg(long, env = "DUOLOGUE_CONNECTIONS", value_name = "N")]
     connections: Option<usize>,
 
+    /// Most listeners to the messages of v12 bots at once. [default: 10000]
+    #[arg(long, env = "DUOLOGUE_LISTENERS", value_name = "N")]
+    listeners: Option<usize>,
+
+    /// Most listeners to one user's conversation with a v12 bot. [default: 16]
+    #[arg(long, env = "DUOLOGUE_LISTENERS_PER_USER", value_name = "N")]
+    listeners_per_user: Option<usize>,
+
     /// Seconds to finish running requests after SIGTERM. [default: 10]
     #[arg(long, env = "DUOLOGUE_SHUTDOWN_TIMEOUT", value_name = "SECONDS")]
     shutdown_timeout: Option<u64>,
@@ -189,6 +197,10 @@ pub struct Config {
     pub body_timeout: u64,
     /// Clients' connections.
     pub connections: usize,
+    /// Listeners to v12 bots.
+    pub listeners: usize,
+    /// Listeners to one conversation of a v12 bot.
+    pub listeners_per_user: usize,
     /// Seconds.
     pub shutdown_timeout: u64,
     /// The v12 bots, if there are any.
@@ -266,6 +278,8 @@ impl Flags {
             header_timeout: pick!(header_timeout, 60),
             body_timeout: pick!(body_timeout, limits.body_seconds),
             connections: pick!(connections, 10_000),
+            listeners: pick!(listeners, 10_000),
+            listeners_per_user: pick!(listeners_per_user, 16),
             shutdown_timeout: pick!(shutdown_timeout, 10),
             v12_data: pick!(v12_data).filter(|folder| !folder.as_os_str().is_empty()),
             allow_outbound: pick!(allow_outbound, String::new()),

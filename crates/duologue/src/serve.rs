@@ -76,8 +76,9 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
         welcome(&public_url, &config, &made);
     }
     let bots = open_bots(&config, &store, &public_url).await?;
-    let listeners = Listeners::default();
     let bridge = calls::bridge(&config, Arc::new(NoHosting))?;
+
+    let listeners = Listeners::limited(config.listeners, config.listeners_per_user);
     let app = Arc::new(App {
         store: store.clone(),
         limits: config.limits(),

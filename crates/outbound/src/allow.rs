@@ -55,6 +55,11 @@ impl AllowList {
         AllowList::default()
     }
 
+    /// Opens everything.
+    pub(crate) fn everything() -> Self {
+        AllowList(vec![Entry::Everything])
+    }
+
     /// Reads entries; empty ones are skipped.
     ///
     /// # Errors

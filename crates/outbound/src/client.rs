@@ -50,7 +50,8 @@ const NOT_THE_CALLERS: &[HeaderName] = &[
 #[derive(Clone, Debug)]
 pub struct Client {
     pool: Pool<HttpsConnector<Connector>, Full<Bytes>>,
-    way: Arc<Way>,
+    pub(crate) way: Arc<Way>,
+    pub(crate) tls: Arc<ClientConfig>,
     limits: Limits,
 }
 
@@ -182,8 +183,9 @@ impl Client {
             timeout: settings.connect_timeout,
             proxy: settings.proxy,
         });
+        let tls = tls(&settings.certificates)?;
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls(&settings.certificates)?)
+            .with_tls_config(tls.clone())
             .https_or_http()
             .enable_http1()
             .wrap_connector(Connector(way.clone()));
@@ -192,7 +194,7 @@ impl Client {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .http1_max_buf_size(LARGEST_HEAD)
             .build(connector);
-        Ok(Client { pool, way, limits: settings.limits })
+        Ok(Client { pool, way, tls: Arc::new(tls), limits: settings.limits })
     }
 
     /// The bounds of requests that don't bring their own.

@@ -37,7 +37,7 @@ const MOST_PROXY_ANSWER: usize = 8 * 1024;
 pub(crate) struct Connector(pub Arc<Way>);
 
 /// What decides where a connection may go.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Way {
     pub allow: AllowList,
     pub resolver: Arc<dyn Resolve>,
@@ -66,9 +66,19 @@ impl Service<Uri> for Connector {
 }
 
 impl Way {
+    /// The same way for somebody who may go anywhere.
+    pub(crate) fn anywhere(&self) -> Way {
+        Way { allow: AllowList::everything(), ..self.clone() }
+    }
+
     async fn connect(&self, uri: &Uri) -> Result<TcpStream, Error> {
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
+        self.reach(host, port).await
+    }
+
+    /// Connects to a host, without brackets, in lower case.
+    pub(crate) async fn reach(&self, host: &str, port: u16) -> Result<TcpStream, Error> {
         let deadline = Instant::now() + self.timeout;
         let connecting = async {
             let addresses = self.addresses(host, port).await?;

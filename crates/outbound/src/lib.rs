@@ -1,5 +1,5 @@
 //! The one HTTP client for every URL that a user or a bot supplies: Call API, `axios` in scripts,
-//! webhooks, key sets of external authentication.
+//! webhooks, key sets of external authentication; and the way in which e-mails leave ([`Client::mail`]).
 //!
 //! Such a URL is hostile until proven otherwise, so:
 //!
@@ -22,12 +22,14 @@ mod body;
 mod client;
 mod connect;
 mod error;
+mod mail;
 mod resolve;
 
 pub use address::is_public;
 pub use allow::AllowList;
 pub use client::{Client, Limits, Proxy, Request, Response, Settings};
 pub use error::{Denial, Error};
+pub use mail::{Mail, MailError, MailServer};
 pub use resolve::{Resolve, Resolving, SystemResolver};
 
 // Only a version requirement: which tables the URL parser's IDNA uses.

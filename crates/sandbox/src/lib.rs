@@ -34,4 +34,4 @@ pub use error::{Class, PoolError, ScriptError};
 pub use files::{Files, Resolved};
 pub use pool::{Config, Pool, Stats};
 pub use run::{Calls, Done, Kind, Level, Limits, Log, NoCalls, Run};
-pub use worker::worker_main;
+pub use worker::{provides, worker_main};

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use crate::error::Class;
 use crate::wire::{self, DoneFrame, Failure, RunFrame, to_parent, to_worker};
 use crate::{Kind, Limits};
+pub use bytecode::provides;
 use channel::Channel;
 
 /// The whole life of a worker process; the hidden subcommand of a binary calls this and nothing else.

@@ -127,6 +127,11 @@ impl ApiError {
         ApiError::typed(400, Some("BP_0040"), "BadRequestError", &format!("Bad Request: {reason}"))
     }
 
+    /// 409: a message while another of the same user is being answered, where those are refused.
+    pub fn parallel() -> Self {
+        ApiError::typed(409, None, "ConflictError", "Conflict: Another message of this user is being answered")
+    }
+
     /// 400: the header that names the workspace is missing on an admin route.
     pub fn workspace_missing() -> Self {
         let message = "Invalid operation: Workspace is missing. Set header X-BP-Workspace";

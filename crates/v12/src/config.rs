@@ -175,6 +175,7 @@ const KNOWN_LEAVES: &[&str] = &[
     "converse.throttle.perUser.window",
     "converse.throttle.perAddress.limit",
     "converse.throttle.perAddress.window",
+    "converse.parallelRequests",
     "dialog.janitorInterval",
     "dialog.timeoutInterval",
     "dialog.sessionTimeoutInterval",

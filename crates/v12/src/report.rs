@@ -57,6 +57,16 @@ impl Report {
     }
 }
 
+impl Entry {
+    /// The file, below the data folder.
+    pub fn place(&self) -> String {
+        match &self.bot {
+            Some(bot) => format!("bots/{bot}/{}", self.path),
+            None => format!("global/{}", self.path),
+        }
+    }
+}
+
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -70,11 +80,7 @@ impl fmt::Display for Verdict {
 
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:6} ", self.verdict.to_string())?;
-        match &self.bot {
-            Some(bot) => write!(f, "bots/{bot}/{}", self.path)?,
-            None => write!(f, "global/{}", self.path)?,
-        }
+        write!(f, "{:6} {}", self.verdict.to_string(), self.place())?;
         if self.reason.is_empty() { Ok(()) } else { write!(f, ": {}", self.reason) }
     }
 }

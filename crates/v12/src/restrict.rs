@@ -34,6 +34,8 @@ pub struct Restrictions {
     pub per_user: Option<RateLimit>,
     /// `throttle.perAddress`: requests for the bot from one address.
     pub per_address: Option<RateLimit>,
+    /// `parallelRequests`: whether a message is refused while another of the same user is being answered.
+    pub refuses_parallel: Option<bool>,
 }
 
 /// A key of the public route, by its hash.
@@ -85,6 +87,7 @@ impl Restrictions {
             per_bot: rate(&mut block.block("throttle"), "perBot"),
             per_user: rate(&mut block.block("throttle"), "perUser"),
             per_address: rate(&mut block.block("throttle"), "perAddress"),
+            refuses_parallel: parallel(block),
         }
     }
 }
@@ -128,6 +131,18 @@ fn rate(throttle: &mut Block<'_, '_>, name: &str) -> Option<RateLimit> {
     rate
 }
 
+/// `queue` or `refuse`.
+fn parallel(block: &mut Block<'_, '_>) -> Option<bool> {
+    match block.get("parallelRequests")?.as_str() {
+        Some("queue") => Some(false),
+        Some("refuse") => Some(true),
+        _ => {
+            block.problems.push(format!("{}parallelRequests is neither \"queue\" nor \"refuse\"", block.path));
+            None
+        }
+    }
+}
+
 /// What holds for a bot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
@@ -143,6 +158,8 @@ pub struct Rules {
     pub per_user: Option<RateLimit>,
     /// Requests for the bot from one address.
     pub per_address: Option<RateLimit>,
+    /// Whether a message is refused while another of the same user is being answered, rather than queued.
+    pub refuses_parallel: bool,
 }
 
 /// Whose configuration closes all routes.
@@ -168,6 +185,7 @@ impl Rules {
             per_bot: own.per_bot.or(all.per_bot),
             per_user: own.per_user.or(all.per_user),
             per_address: own.per_address.or(all.per_address),
+            refuses_parallel: own.refuses_parallel.or(all.refuses_parallel).unwrap_or(false),
         }
     }
 
@@ -284,5 +302,14 @@ mod tests {
         assert_eq!(rules.per_user, Some(RateLimit { window: Duration::from_secs(60), limit: 5 }));
         assert_eq!(rules.per_bot, Some(RateLimit { window: Duration::from_secs(10), limit: 100 }));
         assert_eq!(rules.per_address, None);
+    }
+
+    #[test]
+    fn parallel_requests_are_queued_or_refused() {
+        let (queue, refuse) = (r#"{"parallelRequests":"queue"}"#, r#"{"parallelRequests":"refuse"}"#);
+        assert!(!rules("{}", "{}").refuses_parallel && rules("{}", refuse).refuses_parallel);
+        assert!(!rules(queue, refuse).refuses_parallel && rules(refuse, queue).refuses_parallel);
+        let (read, problems) = read(r#"{"parallelRequests":true}"#);
+        assert_eq!((read.refuses_parallel, problems.len()), (None, 1));
     }
 }

@@ -129,11 +129,6 @@ impl Globals {
         (Arc::new(Globals { settings, basic_skills, actions, hooks, content_types }), report)
     }
 
-    /// The SMTP URL for e-mails of skills, if `config/basic-skills.json` has one.
-    pub fn mail_transport(&self) -> Option<&str> {
-        self.basic_skills.str("transportConnectionString").filter(|url| !url.is_empty())
-    }
-
     /// The script of a global action.
     pub fn action(&self, name: &str) -> Option<&Arc<Script>> {
         self.actions.get(name)

@@ -250,7 +250,6 @@ impl<H: Host> Run<'_, H> {
     async fn send_email(&mut self, args: &Object) -> Result<(), Failure> {
         let subject = self.mail_text(&text(args, "subjectElement")).await?;
         let content = self.mail_text(&text(args, "contentElement")).await?;
-        let transport = self.bot.globals.mail_transport().map(str::to_owned);
         let mail = Mail {
             from: text(args, "fromAddress"),
             to: text(args, "toAddress"),
@@ -258,7 +257,6 @@ impl<H: Host> Run<'_, H> {
             bcc: text(args, "bccAddress"),
             subject,
             text: content,
-            transport,
         };
         let result = self.mail(mail).await;
         let temp = self.state_mut("temp");

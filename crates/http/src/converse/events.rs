@@ -311,12 +311,16 @@ struct Rooms {
 
 impl Default for Listeners {
     fn default() -> Self {
-        Listeners::new(10_000, 16, HEARTBEAT, LIFE)
+        Listeners::limited(10_000, 16)
     }
 }
 
 impl Listeners {
-    /// At most so many, and so many of one conversation.
+    /// At most so many on this server, and so many to one conversation.
+    pub fn limited(most: usize, most_of_one: usize) -> Self {
+        Listeners::new(most, most_of_one, HEARTBEAT, LIFE)
+    }
+
     fn new(most: usize, most_of_one: usize, heartbeat: Duration, life: Duration) -> Self {
         Listeners { hub: Arc::new(Hub { most, most_of_one, heartbeat, life, rooms: Mutex::default() }) }
     }

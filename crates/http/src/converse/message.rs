@@ -89,6 +89,7 @@ fn refused(refusal: Refusal) -> Refused {
     match refusal {
         Refusal::TimedOut => ApiError::timed_out().into(),
         Refusal::Busy => Refused::Throttled(1),
+        Refusal::Parallel => ApiError::parallel().into(),
         Refusal::Failed => ApiError::plain(500, "Error", "The server failed to process this request.").into(),
     }
 }

@@ -6,7 +6,7 @@ use duologue_store::v12::traces::Latest;
 use duologue_v12::{Answer, ApiError};
 use serde::Serialize;
 
-use super::{Call, Outcome, answer, auth, bot, decoded, message::user_id, query};
+use super::{Call, Outcome, admit, answer, auth, bot, decoded, message::user_id, query};
 
 /// Turns in an answer if nothing else is asked for.
 const DEFAULT_LIMIT: u32 = 20;
@@ -28,6 +28,7 @@ pub(super) async fn list(call: &Call, bot_id: &str, user: &str) -> Outcome {
     let (bot_id, user) = (decoded(bot_id)?, user_id(user)?);
     let bot = bot(call, &bot_id).await?;
     auth::collaborator(&call.app.store, &call.installed.config.tokens, &call.headers).await?;
+    admit(call, &bot, &user, false)?;
     let limit = number(&call.query, "limit", i64::from(MAX_LIMIT))?.map_or(DEFAULT_LIMIT, |n| n as u32);
     let before = number(&call.query, "before", i64::MAX)?;
     // One more tells whether there are more.

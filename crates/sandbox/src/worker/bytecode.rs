@@ -28,6 +28,14 @@ const TEXTS: &[(&str, &str)] = &[
     ("uuid", include_str!("../js/uuid.js")),
 ];
 
+/// Whether scripts have a module without bringing it.
+pub fn provides(name: &str) -> bool {
+    let name = name.strip_prefix("node:").unwrap_or(name);
+    let package = name.split('/').next().unwrap_or(name);
+    let is_whole = package == name || package == "lodash" || ["uuid/v4", "util/types"].contains(&name);
+    name == "timers" || is_whole && !["bp", CORE].contains(&package) && TEXTS.iter().any(|(known, _)| *known == package)
+}
+
 thread_local! {
     static COMPILED: RefCell<HashMap<&'static str, &'static [u8]>> = RefCell::default();
 }
