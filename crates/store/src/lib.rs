@@ -21,6 +21,7 @@
 //! * `access` tokens and who they are; `account`, `workspaces`, `bots`, `integrations`: the admin
 //!   data. `setup` the first start.
 //! * `v12` bots made for Botpress v12: accounts, memories, key-value stores, turns.
+//! * `outbox` what must be delivered, and how deliveries ended; `recurring` events of a schedule.
 //! * `timers` what becomes due; `idempotency` answers kept for repeated requests.
 //! * `maintenance` backup and verification of the embedded engine.
 
@@ -40,9 +41,11 @@ pub mod live;
 pub mod maintenance;
 pub mod messages;
 mod migrate;
+pub mod outbox;
 pub mod page;
 pub mod participants;
 mod postgres;
+mod recurring;
 pub mod setup;
 pub mod sql;
 mod sqlite;
