@@ -194,6 +194,21 @@ impl Store {
         matches!(self.engine, Engine::Postgres(_))
     }
 
+    /// Tells the other processes on this database that something waits for this bot.
+    pub async fn tell_others(&self, bot: &duologue_model::id::BotId) -> Result<()> {
+        match &self.engine {
+            Engine::Sqlite(_) => Ok(()),
+            Engine::Postgres(engine) => engine.tell(bot).await,
+        }
+    }
+
+    /// Hears what other processes on this database tell, as wakes, until `stop` turns true.
+    pub async fn hear_others(&self, stop: tokio::sync::watch::Receiver<bool>) {
+        if let Engine::Postgres(engine) = &self.engine {
+            engine.listen(stop).await;
+        }
+    }
+
     /// Answers if the database can be read and written.
     pub async fn ping(&self) -> Result<()> {
         struct Ping;
