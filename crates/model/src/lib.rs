@@ -10,6 +10,7 @@
 
 pub mod admin;
 pub mod conversation;
+pub mod cron;
 pub mod error;
 pub mod event;
 pub mod id;
@@ -24,6 +25,7 @@ pub mod user;
 pub mod workflow;
 
 pub use conversation::Conversation;
+pub use cron::Cron;
 pub use error::{Error, ErrorKind};
 pub use event::{Event, EventStatus};
 pub use identity::{Identity, View};

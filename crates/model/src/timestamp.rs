@@ -63,7 +63,7 @@ fn put(slot: &mut [u8], mut n: i64) {
 
 /// Year, month and day of a day number (days since 1970-01-01) in the proleptic Gregorian
 /// calendar, counting in eras of 400 years that begin on 1 March.
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
+pub(crate) fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let z = days + 719_468;
     let era = z.div_euclid(146_097);
     let day_of_era = z.rem_euclid(146_097);

@@ -23,7 +23,7 @@ use crate::{
     access::Principal,
     account::{self, Subject},
     page::{Page, PageRequest, Query, Sort, SortField},
-    params,
+    params, recurring,
     sql::Row,
     tx::{Script, Tx},
     users,
@@ -112,7 +112,7 @@ async fn named(tx: &mut Tx<'_>, inside: &Inside, id: &str, lock: bool) -> Result
 }
 
 /// Refuses a bot that isn't the workspace's, without reading it.
-async fn require(tx: &mut Tx<'_>, inside: &Inside, id: &str) -> Result<()> {
+pub(crate) async fn require(tx: &mut Tx<'_>, inside: &Inside, id: &str) -> Result<()> {
     let found =
         tx.query_opt("SELECT id FROM bots WHERE id = ?1 AND workspace_id = ?2", params![id, &inside.workspace]).await?;
     found.map(|_| ()).ok_or_else(|| Refusal::not_found("bot", id).into())
@@ -160,6 +160,7 @@ pub(crate) async fn insert(tx: &mut Tx<'_>, workspace: &str, created_by: Option<
     .await?;
     users::insert_bot_user(tx, &Identity::bot(bot.id.clone()), &bot.name, now).await?;
     rest(tx, &bot, new).await?;
+    note_hearing(tx, &bot).await?;
     Ok(bot)
 }
 
@@ -208,6 +209,22 @@ fn apply(now: Timestamp, bot: &mut Stored, change: &Change) -> Result<(), Refusa
     }
     change.apply(&mut bot.definition)?;
     change.apply_secrets(&mut bot.secrets)
+}
+
+/// Notes which events the bot hears of, and when those recur that do.
+async fn note_hearing(tx: &mut Tx<'_>, bot: &Stored) -> Result<()> {
+    let wanted = match &bot.definition.subscriptions.events {
+        None => "*".to_owned(),
+        Some(events) => Json::of(&events.keys().collect::<Vec<_>>()).text().to_owned(),
+    };
+    let wanted = if bot.blocked { None } else { Some(wanted) };
+    tx.execute(
+        "UPDATE bots SET hears = CASE WHEN url IS NOT NULL OR flow = 1 OR EXISTS (SELECT 1 FROM bot_code c WHERE c.bot_id = bots.id) \
+         THEN ?2 END WHERE id = ?1",
+        params![&bot.id, wanted.as_ref()],
+    )
+    .await?;
+    recurring::sync(tx, &bot.id, &bot.definition).await
 }
 
 /// Applies what is kept beside the bot's row.
@@ -288,7 +305,8 @@ impl Bot {
     }
 }
 
-async fn with_instances(tx: &mut Tx<'_>, stored: Stored) -> Result<Bot> {
+async fn with_instances(tx: &mut Tx<'_>, mut stored: Stored) -> Result<Bot> {
+    recurring::overlay(tx, &stored.id, &mut stored.definition).await?;
     let instances = instances::list(tx, stored.id.as_str()).await?;
     Ok(Bot { stored, instances })
 }
@@ -344,6 +362,7 @@ impl Script for Update {
         )
         .await?;
         rest(tx, &bot, &self.change).await?;
+        note_hearing(tx, &bot).await?;
         with_instances(tx, bot).await
     }
 }
@@ -364,6 +383,10 @@ impl Script for Delete {
             "DELETE FROM bot_code WHERE bot_id = ?1",
             "DELETE FROM instances WHERE bot_id = ?1",
             "DELETE FROM outbox WHERE bot_id = ?1",
+            "DELETE FROM dead_letters WHERE bot_id = ?1",
+            "DELETE FROM delivery_attempts WHERE bot_id = ?1",
+            "DELETE FROM delivery_leases WHERE bot_id = ?1",
+            "DELETE FROM recurring_events WHERE bot_id = ?1",
             "DELETE FROM events WHERE bot_id = ?1",
             "DELETE FROM entity_tags WHERE bot_id = ?1",
             "DELETE FROM feed WHERE conversation_id IN (SELECT id FROM conversations WHERE bot_id = ?1)",

@@ -1,5 +1,7 @@
 //! Conversations (`spec/cloud/runtime.md` § 4).
 
+use std::collections::HashMap;
+
 use duologue_model::{
     Conversation, Error as Refusal, Identity, Json, Tags, Timestamp, View, id::ConversationId, tags::TagPatch,
 };
@@ -8,7 +10,7 @@ use crate::{
     Error, Result, Store,
     page::{Page, PageRequest, Query, Range, Scan, Sort, moved},
     params,
-    sql::Row,
+    sql::{Row, padded},
     tag_index::{self, Discriminator},
     tx::{Script, Tx},
 };
@@ -43,6 +45,20 @@ pub(crate) async fn find(tx: &mut Tx<'_>, who: &Identity, id: &str, lock: bool) 
     let Some(mut row) = tx.query_opt(&sql, params![id, &who.bot]).await? else { return Ok(None) };
     let conversation = stored(&mut row)?;
     Ok((who.is_bot() || conversation.integration == who.view.owner()).then_some(conversation))
+}
+
+/// The conversations with these ids, by id.
+pub(crate) async fn by_ids(tx: &mut Tx<'_>, ids: &[String]) -> Result<HashMap<String, Conversation>> {
+    let mut found = HashMap::with_capacity(ids.len());
+    for chunk in ids.chunks(256) {
+        let (names, params) = padded(chunk, 0);
+        let sql = format!("SELECT {COLUMNS} FROM conversations e WHERE e.id IN ({names})");
+        for mut row in tx.query(&sql, &params).await? {
+            let conversation = stored(&mut row)?;
+            found.insert(conversation.id.as_str().to_owned(), conversation);
+        }
+    }
+    Ok(found)
 }
 
 /// Whether there is such a conversation for the caller.
@@ -263,6 +279,7 @@ impl Script for Update {
             let scan = crate::bots::scan_until(tx, &self.who.bot).await?;
             moved(tx, &self.who.bot, "c", &self.id, before.updated_at.millis(), after.updated_at.millis(), scan)
                 .await?;
+            crate::outbox::conversation_updated(tx, &self.who, &before, &after).await?;
         }
         Ok(seen_by(after, &self.who))
     }
@@ -312,6 +329,24 @@ impl Script for Delete {
             (
                 "DELETE FROM outbox WHERE bot_id = ?1 AND id IN \
                  (SELECT 'evt' || substr(id, 4) FROM messages WHERE conversation_id = ?2 AND announced = 1)",
+                params![bot, id],
+            ),
+            (
+                "DELETE FROM outbox WHERE bot_id = ?1 AND kind IN ('message_updated', 'conversation_updated') AND lane = ?2",
+                params![bot, id],
+            ),
+            ("DELETE FROM dead_letters WHERE bot_id = ?1 AND lane = ?2", params![bot, id]),
+            (
+                "DELETE FROM delivery_attempts WHERE bot_id = ?1 AND id IN (SELECT id FROM events WHERE conversation_id = ?2)",
+                params![bot, id],
+            ),
+            (
+                "DELETE FROM delivery_attempts WHERE bot_id = ?1 AND id IN (SELECT id FROM messages WHERE conversation_id = ?2)",
+                params![bot, id],
+            ),
+            (
+                "DELETE FROM delivery_attempts WHERE bot_id = ?1 AND id IN \
+                 (SELECT 'evt' || substr(id, 4) FROM messages WHERE conversation_id = ?2 AND announced > 0)",
                 params![bot, id],
             ),
             ("DELETE FROM events WHERE conversation_id = ?1", params![id]),

@@ -16,15 +16,13 @@ use serde::Serialize;
 
 use crate::{
     Result, Store, conversations, messages,
+    outbox::{self, Kind},
     page::{Page, PageRequest, Query},
     params,
-    sql::{Param, Row},
+    sql::{Param, Row, padded},
     tx::{Script, Tx},
     users, workflows,
 };
-
-pub(crate) const OUTBOX: &str =
-    "INSERT INTO outbox (id, bot_id, target, kind, lane, at, attempts, due_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?6)";
 
 pub(crate) const INSERT: &str = "INSERT INTO events (bot_id, id, owner, type, payload, status, failure_reason, conversation_id, user_id, message_id, workflow_id, due_at, created_at) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, NULL, ?7, ?8, ?9, ?10, ?11, ?12)";
@@ -113,19 +111,28 @@ impl Script for Create {
             status: if due.is_some() { EventStatus::Scheduled } else { EventStatus::Pending },
             failure_reason: None,
         };
-        insert(tx, &self.who, &event, self.links.workflow.as_deref(), due).await?;
+        let event = insert(tx, &self.who, event, self.links.workflow.as_deref(), due, Kind::Event).await?;
         Ok(seen_by(event, &self.who))
     }
 }
 
-/// Writes an event for the bot, and its delivery unless it is for later.
+/// Writes an event for the bot, and its delivery unless it is for later. One that the bot doesn't hear
+/// is ignored. Answers the event as it was written.
 pub(crate) async fn insert(
     tx: &mut Tx<'_>,
     who: &Identity,
-    event: &Event,
+    mut event: Event,
     workflow: Option<&str>,
     due: Option<Timestamp>,
-) -> Result<()> {
+    delivery: Kind,
+) -> Result<Event> {
+    event.status = match due {
+        Some(_) => EventStatus::Scheduled,
+        None if delivery == Kind::Recurring || outbox::is_heard(tx, &who.bot, &event.kind).await? => {
+            EventStatus::Pending
+        }
+        None => EventStatus::Ignored,
+    };
     let row = params![
         &who.bot,
         &event.id,
@@ -140,22 +147,18 @@ pub(crate) async fn insert(
         due,
         event.created_at
     ];
-    match due {
-        Some(due) => {
-            tx.execute(INSERT, row).await?;
-            tx.touches().due(due);
-        }
-        None => {
-            let lane = event.conversation_id.as_deref().unwrap_or(event.id.as_str());
-            tx.execute_all(&[
-                (INSERT, row),
-                (OUTBOX, params![&event.id, &who.bot, "", "event", lane, event.created_at]),
-            ])
-            .await?;
-            tx.touches().outbox();
-        }
+    if event.status == EventStatus::Pending {
+        let lane = event.conversation_id.as_deref().unwrap_or(event.id.as_str());
+        let waiting = params![&event.id, &who.bot, "", delivery.name(), lane, event.created_at];
+        tx.execute_all(&[(INSERT, row), (outbox::INSERT, waiting)]).await?;
+        tx.touches().outbox(&who.bot);
+    } else {
+        tx.execute(INSERT, row).await?;
     }
-    Ok(())
+    if let Some(due) = due {
+        tx.touches().due(due);
+    }
+    Ok(event)
 }
 
 fn seen_by(mut event: Event, who: &Identity) -> Event {
@@ -182,10 +185,10 @@ fn stored(row: &mut Row) -> Result<(Event, bool)> {
 
 /// The payload of `message_created`, in the bot's view (`bridge-protocol.md` § 3.1).
 #[derive(Serialize)]
-struct MessageCreated<'m> {
-    message: Option<&'m Message>,
-    user: Option<&'m User>,
-    conversation: Option<&'m Conversation>,
+pub(crate) struct MessageCreated<'m> {
+    pub(crate) message: Option<&'m Message>,
+    pub(crate) user: Option<&'m User>,
+    pub(crate) conversation: Option<&'m Conversation>,
 }
 
 /// Fills in the payloads kept by reference: three queries, however many events.
@@ -199,20 +202,8 @@ async fn render(tx: &mut Tx<'_>, who: &Identity, events: Vec<(Event, bool)>) -> 
         (wanted(|e| &e.message_id), wanted(|e| &e.user_id), wanted(|e| &e.conversation_id));
     let messages: HashMap<String, Message> =
         messages::by_ids(tx, &message_ids).await?.into_iter().map(|m| (m.id.as_str().to_owned(), m)).collect();
-    let users: HashMap<String, User> = by_ids(tx, "users", &format!("e.id, {}", users::COLUMNS), &user_ids, |row| {
-        let id = row.id()?;
-        Ok(users::stored(id, row)?.user)
-    })
-    .await?
-    .into_iter()
-    .map(|u| (u.id.as_str().to_owned(), u))
-    .collect();
-    let conversations: HashMap<String, Conversation> =
-        by_ids(tx, "conversations", conversations::COLUMNS, &conversation_ids, conversations::stored)
-            .await?
-            .into_iter()
-            .map(|c| (c.id.as_str().to_owned(), c))
-            .collect();
+    let users = users::by_ids(tx, &user_ids).await?;
+    let conversations = conversations::by_ids(tx, &conversation_ids).await?;
     Ok(events
         .into_iter()
         .map(|(mut event, refers)| {
@@ -228,20 +219,19 @@ async fn render(tx: &mut Tx<'_>, who: &Identity, events: Vec<(Event, bool)>) -> 
         .collect())
 }
 
-async fn by_ids<T>(
-    tx: &mut Tx<'_>,
-    table: &str,
-    columns: &str,
-    ids: &[String],
-    read: impl Fn(&mut Row) -> Result<T>,
-) -> Result<Vec<T>> {
+/// An event with whether its payload is kept by reference, and its workflow.
+pub(crate) type Found = ((Event, bool), Option<String>);
+
+/// The events of a bot with these ids.
+pub(crate) async fn by_ids(tx: &mut Tx<'_>, bot: &BotId, ids: &[String]) -> Result<Vec<Found>> {
     let mut found = Vec::with_capacity(ids.len());
-    for chunk in ids.chunks(200) {
-        let names: Vec<String> = (1..=chunk.len()).map(|n| format!("?{n}")).collect();
-        let sql = format!("SELECT {columns} FROM {table} e WHERE e.id IN ({})", names.join(", "));
-        let params: Vec<Param<'_>> = chunk.iter().map(Param::from).collect();
+    for chunk in ids.chunks(256) {
+        let (names, mut params) = padded(chunk, 1);
+        params.insert(0, bot.into());
+        let sql = format!("SELECT e.workflow_id, {COLUMNS} FROM events e WHERE e.bot_id = ?1 AND e.id IN ({names})");
         for mut row in tx.query(&sql, &params).await? {
-            found.push(read(&mut row)?);
+            let workflow = row.opt_text()?;
+            found.push((stored(&mut row)?, workflow));
         }
     }
     Ok(found)
@@ -262,15 +252,10 @@ async fn find(tx: &mut Tx<'_>, who: &Identity, id: &str) -> Result<Option<(Event
     row.map(|mut row| stored(&mut row)).transpose()
 }
 
-/// The status of a bot's event, and the workflow that it is about.
-pub(crate) async fn standing(tx: &mut Tx<'_>, bot: &BotId, id: &str) -> Result<Option<(EventStatus, Option<String>)>> {
-    let sql = "SELECT workflow_id FROM events WHERE bot_id = ?1 AND id = ?2";
-    let workflow = match tx.query_opt(sql, params![bot, id]).await? {
-        Some(mut row) => row.opt_text()?,
-        None => None,
-    };
+/// The status of a bot's event.
+pub(crate) async fn standing(tx: &mut Tx<'_>, bot: &BotId, id: &str) -> Result<Option<EventStatus>> {
     let event = find(tx, &Identity::bot(bot.clone()), id).await?;
-    Ok(event.map(|(event, _)| (event.status, workflow)))
+    Ok(event.map(|(event, _)| event.status))
 }
 
 struct Get {
@@ -372,85 +357,93 @@ impl Script for Cancel {
     }
 }
 
-/// Makes the scheduled events whose time has come pending; answers how many.
+/// Makes the scheduled events whose time has come pending, or ignored; answers how many.
 pub(crate) async fn release_due(tx: &mut Tx<'_>, limit: i64) -> Result<usize> {
     let rows = tx
         .query(
             "UPDATE events SET status = 'pending', due_at = NULL WHERE status = 'scheduled' AND (bot_id, id) IN \
              (SELECT bot_id, id FROM events WHERE due_at <= ?1 ORDER BY due_at, id LIMIT ?2) \
-             RETURNING bot_id, id, conversation_id",
+             RETURNING bot_id, id, type, conversation_id, workflow_id",
             params![tx.now(), limit],
         )
         .await?;
-    let now = tx.now();
     let mut due = Vec::with_capacity(rows.len());
     for mut row in rows {
-        due.push((row.text()?, row.id::<duologue_model::id::kind::Event>()?, row.opt_text()?));
+        due.push(Due {
+            bot: row.text()?,
+            id: row.text()?,
+            kind: row.text()?,
+            conversation: row.opt_text()?,
+            of_workflow: row.opt_text()?.is_some(),
+        });
     }
-    let mut params: Vec<Param<'_>> = Vec::with_capacity(due.len() * 8);
-    for (bot, id, conversation) in &due {
-        let lane = conversation.as_deref().unwrap_or(id.as_str());
-        params.extend([
-            id.into(),
-            bot.into(),
-            "".into(),
-            "event".into(),
-            lane.into(),
-            now.into(),
-            0i64.into(),
-            now.into(),
-        ]);
-    }
-    if !due.is_empty() {
-        tx.insert_many("INSERT INTO outbox (id, bot_id, target, kind, lane, at, attempts, due_at)", 8, &params, "")
-            .await?;
-        tx.touches().outbox();
+    let bots: BTreeSet<String> = due.iter().map(|due| due.bot.clone()).collect();
+    let heard = outbox::heard(tx, &Vec::from_iter(bots)).await?;
+    let hears = |due: &&Due| outbox::hears(heard.get(&due.bot).and_then(Option::as_deref), &due.kind);
+    let (wanted, unheard): (Vec<&Due>, Vec<&Due>) = due.iter().partition(hears);
+    let rows: Vec<outbox::New<'_>> = wanted
+        .iter()
+        .map(|due| outbox::New {
+            id: &due.id,
+            bot: &due.bot,
+            kind: if due.of_workflow && due.kind == "workflow_update" { Kind::Workflow } else { Kind::Event },
+            lane: due.conversation.as_deref().unwrap_or(&due.id),
+        })
+        .collect();
+    outbox::insert_many(tx, &rows).await?;
+    for due in unheard {
+        let sql = "UPDATE events SET status = 'ignored' WHERE bot_id = ?1 AND id = ?2";
+        tx.execute(sql, params![&due.bot, &due.id]).await?;
     }
     Ok(due.len())
 }
 
+/// A scheduled event whose time has come.
+struct Due {
+    bot: String,
+    id: String,
+    kind: String,
+    conversation: Option<String>,
+    of_workflow: bool,
+}
+
 /// Many events of one kind for many bots at once, with their deliveries.
 pub(crate) async fn insert_pending(tx: &mut Tx<'_>, kind: &str, about: &[Pending]) -> Result<()> {
+    if about.is_empty() {
+        return Ok(());
+    }
     let now = tx.now();
     let ids: Vec<EventId> = about.iter().map(|_| tx.ids().id(now)).collect();
-    let (mut events, mut outbox): (Vec<Param<'_>>, Vec<Param<'_>>) = Default::default();
+    let bots: BTreeSet<String> = about.iter().map(|event| event.bot.clone()).collect();
+    let heard = outbox::heard(tx, &Vec::from_iter(bots)).await?;
+    let mut events: Vec<Param<'_>> = Vec::new();
+    let mut waiting = Vec::new();
     for (id, event) in ids.iter().zip(about) {
-        let lane = event.conversation.as_deref().unwrap_or(id.as_str());
+        let hears = outbox::hears(heard.get(&event.bot).and_then(Option::as_deref), kind);
         events.extend([
             (&event.bot).into(),
             id.into(),
             "".into(),
             kind.into(),
             (&event.payload).into(),
-            "pending".into(),
+            if hears { "pending" } else { "ignored" }.into(),
             event.conversation.as_ref().into(),
             event.user.as_ref().into(),
             now.into(),
         ]);
-        outbox.extend([
-            id.into(),
-            (&event.bot).into(),
-            "".into(),
-            "event".into(),
-            lane.into(),
-            now.into(),
-            0i64.into(),
-            now.into(),
-        ]);
+        if hears {
+            let lane = event.conversation.as_deref().unwrap_or(id.as_str());
+            waiting.push(outbox::New { id: id.as_str(), bot: &event.bot, kind: Kind::Event, lane });
+        }
     }
-    if !about.is_empty() {
-        tx.insert_many(
-            "INSERT INTO events (bot_id, id, owner, type, payload, status, conversation_id, user_id, created_at)",
-            9,
-            &events,
-            "",
-        )
-        .await?;
-        tx.insert_many("INSERT INTO outbox (id, bot_id, target, kind, lane, at, attempts, due_at)", 8, &outbox, "")
-            .await?;
-        tx.touches().outbox();
-    }
-    Ok(())
+    tx.insert_many(
+        "INSERT INTO events (bot_id, id, owner, type, payload, status, conversation_id, user_id, created_at)",
+        9,
+        &events,
+        "",
+    )
+    .await?;
+    outbox::insert_many(tx, &waiting).await
 }
 
 /// One event of [`insert_pending`].

@@ -21,6 +21,7 @@
 //! * `access` tokens and who they are; `account`, `workspaces`, `bots`, `integrations`: the admin
 //!   data; `callees` whom the server calls for them. `setup` the first start.
 //! * `v12` bots made for Botpress v12: accounts, memories, key-value stores, turns.
+//! * `outbox` what must be delivered, and how deliveries ended; `recurring` events of a schedule.
 //! * `timers` what becomes due; `idempotency` answers kept for repeated requests.
 //! * `maintenance` backup and verification of the embedded engine.
 
@@ -41,9 +42,11 @@ pub mod live;
 pub mod maintenance;
 pub mod messages;
 mod migrate;
+pub mod outbox;
 pub mod page;
 pub mod participants;
 mod postgres;
+mod recurring;
 pub mod setup;
 pub mod sql;
 mod sqlite;
@@ -193,6 +196,21 @@ impl Store {
     /// Whether several processes may share this database.
     pub fn is_shared(&self) -> bool {
         matches!(self.engine, Engine::Postgres(_))
+    }
+
+    /// Tells the other processes on this database that something waits for this bot.
+    pub async fn tell_others(&self, bot: &duologue_model::id::BotId) -> Result<()> {
+        match &self.engine {
+            Engine::Sqlite(_) => Ok(()),
+            Engine::Postgres(engine) => engine.tell(bot).await,
+        }
+    }
+
+    /// Hears what other processes on this database tell, as wakes, until `stop` turns true.
+    pub async fn hear_others(&self, stop: tokio::sync::watch::Receiver<bool>) {
+        if let Engine::Postgres(engine) = &self.engine {
+            engine.listen(stop).await;
+        }
     }
 
     /// Answers if the database can be read and written.

@@ -3,16 +3,22 @@
 //! Wakes carry positions only. Whoever is woken reads the tables, so a lost wake loses nothing but
 //! time.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use duologue_model::{Timestamp, id::ConversationId};
+use duologue_model::{
+    Timestamp,
+    id::{BotId, ConversationId},
+};
 use tokio::sync::{Notify, broadcast};
 
 /// What a transaction will wake once it is durable.
 #[derive(Debug, Default)]
 pub struct Touches {
     pub(crate) conversations: Vec<(ConversationId, Timestamp)>,
-    pub(crate) outbox: bool,
+    pub(crate) outbox: Vec<BotId>,
     pub(crate) due: Option<Timestamp>,
 }
 
@@ -22,9 +28,11 @@ impl Touches {
         self.conversations.push((id.clone(), at));
     }
 
-    /// Something waits for delivery.
-    pub fn outbox(&mut self) {
-        self.outbox = true;
+    /// Something waits for delivery to this bot, or to one of its integrations.
+    pub fn outbox(&mut self, bot: &BotId) {
+        if !self.outbox.contains(bot) {
+            self.outbox.push(bot.clone());
+        }
     }
 
     /// Something is due at `at`.
@@ -34,7 +42,9 @@ impl Touches {
 
     pub(crate) fn merge(&mut self, other: Touches) {
         self.conversations.extend(other.conversations);
-        self.outbox |= other.outbox;
+        for bot in &other.outbox {
+            self.outbox(bot);
+        }
         if let Some(at) = other.due {
             self.due(at);
         }
@@ -45,8 +55,8 @@ impl Touches {
 #[derive(Debug)]
 pub struct Live {
     feed: broadcast::Sender<Arc<[(ConversationId, Timestamp)]>>,
-    /// Woken when something waits for delivery.
-    pub outbox: Notify,
+    /// Bots for which something waits for delivery.
+    pub outbox: Wakes,
     /// Woken when something became due sooner than known.
     pub timers: Notify,
     next_due: std::sync::atomic::AtomicI64,
@@ -56,7 +66,7 @@ impl Default for Live {
     fn default() -> Self {
         Live {
             feed: broadcast::channel(1024).0,
-            outbox: Notify::new(),
+            outbox: Wakes::default(),
             timers: Notify::new(),
             next_due: std::sync::atomic::AtomicI64::new(i64::MAX),
         }
@@ -80,11 +90,52 @@ impl Live {
             // An error means that the last listener has just left.
             let _ = self.feed.send(touches.conversations.into());
         }
-        if touches.outbox {
-            self.outbox.notify_one();
-        }
+        self.outbox.wake(touches.outbox, false);
         if touches.due.is_some_and(|at| at.millis() < self.next_due.load(std::sync::atomic::Ordering::Acquire)) {
             self.timers.notify_one();
+        }
+    }
+}
+
+/// Bots to look at, for the one who looks. Without one nothing is kept.
+#[derive(Debug, Default)]
+pub struct Wakes {
+    bots: Mutex<Option<HashMap<BotId, bool>>>,
+    notify: Notify,
+}
+
+impl Wakes {
+    /// Begins to keep wakes for [`Wakes::next`].
+    pub fn open(&self) {
+        self.bots.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default();
+    }
+
+    /// Wakes for these bots. `heard`: another process says so.
+    pub(crate) fn wake(&self, woken: Vec<BotId>, heard: bool) {
+        if woken.is_empty() {
+            return;
+        }
+        if let Some(bots) = &mut *self.bots.lock().unwrap_or_else(PoisonError::into_inner) {
+            for bot in woken {
+                let of_others = bots.entry(bot).or_insert(heard);
+                *of_others &= heard;
+            }
+        }
+        self.notify.notify_one();
+    }
+
+    /// The bots woken since the last call; waits for some. Whether only other processes did is said
+    /// with each.
+    pub async fn next(&self) -> Vec<(BotId, bool)> {
+        loop {
+            let woken = match &mut *self.bots.lock().unwrap_or_else(PoisonError::into_inner) {
+                Some(bots) => bots.drain().collect::<Vec<_>>(),
+                None => Vec::new(),
+            };
+            if !woken.is_empty() {
+                return woken;
+            }
+            self.notify.notified().await;
         }
     }
 }

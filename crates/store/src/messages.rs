@@ -12,10 +12,11 @@ use duologue_model::{
 
 use crate::{
     Error, Result, Store, conversations,
-    events::{self, Schedule},
+    events::Schedule,
+    outbox::{self, Kind},
     page::{Page, PageRequest, Query, Range, moved},
     params, participants,
-    sql::{Param, Row},
+    sql::{Param, Row, padded},
     tag_index::{self, Discriminator},
     tx::{Script, Tx},
     users,
@@ -74,6 +75,8 @@ struct Place {
     at: Timestamp,
     updated_at: Timestamp,
     scan_until: i64,
+    /// Which events the bot hears of.
+    hears: Option<String>,
 }
 
 /// Locks the conversation and checks that the user may speak there; lets somebody new in.
@@ -82,7 +85,8 @@ async fn enter(tx: &mut Tx<'_>, who: &Identity, conversation: &ConversationId, u
         .query_opt(
             "SELECT c.owner, c.last_seq, c.last_at, c.created_at, c.updated_at, \
              (SELECT b.scan_until FROM bots b WHERE b.id = c.bot_id), \
-             (SELECT p.active FROM participants p WHERE p.conversation_id = c.id AND p.user_id = ?3) \
+             (SELECT p.active FROM participants p WHERE p.conversation_id = c.id AND p.user_id = ?3), \
+             (SELECT b.hears FROM bots b WHERE b.id = c.bot_id) \
              FROM conversations c WHERE c.id = ?1 AND c.bot_id = ?2 {for_update}",
             params![conversation, &who.bot, user],
         )
@@ -91,7 +95,7 @@ async fn enter(tx: &mut Tx<'_>, who: &Identity, conversation: &ConversationId, u
     let mut row = row.ok_or_else(missing)?;
     let (owner, seq, last_at) = (row.text()?, row.int()?, row.at()?);
     let (created_at, updated_at) = (row.at()?, row.at()?);
-    let (scan_until, active) = (row.opt_int()?.unwrap_or(0), row.opt_int()?);
+    let (scan_until, active, hears) = (row.opt_int()?.unwrap_or(0), row.opt_int()?, row.opt_text()?);
     if !who.is_bot() && owner != who.view.owner() {
         return Err(missing());
     }
@@ -102,6 +106,7 @@ async fn enter(tx: &mut Tx<'_>, who: &Identity, conversation: &ConversationId, u
         seq: seq + 1,
         updated_at,
         scan_until,
+        hears,
     };
     if active != Some(1) {
         let user = users::referenced(tx, who, user.as_str()).await?;
@@ -159,6 +164,10 @@ enum Consequence {
     Announce(EventId),
     /// The bot hears of it through an event of its own: the message's id is from another instant.
     Event(EventId),
+    /// The bot would hear of it if it could be called: the event is ignored.
+    Unheard,
+    /// The same, under an id of its own.
+    UnheardEvent(EventId),
     /// The integration says it.
     Deliver,
     /// Nothing: recorded only, or nobody else's conversation.
@@ -168,10 +177,15 @@ enum Consequence {
 impl Consequence {
     fn of(tx: &Tx<'_>, place: &Place, message: &Message, own_instant: bool) -> Self {
         match (message.direction, message.origin) {
-            (Direction::Incoming, None) => match message.id.event().filter(|_| own_instant) {
-                Some(id) => Consequence::Announce(id),
-                None => Consequence::Event(tx.ids().id(place.at)),
-            },
+            (Direction::Incoming, None) => {
+                let heard = outbox::hears(place.hears.as_deref(), outbox::MESSAGE_CREATED);
+                match message.id.event().filter(|_| own_instant) {
+                    Some(id) if heard => Consequence::Announce(id),
+                    Some(_) => Consequence::Unheard,
+                    None if heard => Consequence::Event(tx.ids().id(place.at)),
+                    None => Consequence::UnheardEvent(tx.ids().id(place.at)),
+                }
+            }
             (Direction::Outgoing, None) if !place.owner.is_empty() => Consequence::Deliver,
             _ => Consequence::None,
         }
@@ -180,7 +194,11 @@ impl Consequence {
 
 async fn write(tx: &mut Tx<'_>, who: &Identity, place: &Place, message: &Message, own_instant: bool) -> Result<()> {
     let consequence = Consequence::of(tx, place, message, own_instant);
-    let announced = i64::from(matches!(consequence, Consequence::Announce(_)));
+    let announced: i64 = match consequence {
+        Consequence::Announce(_) => 1,
+        Consequence::Unheard => 2,
+        _ => 0,
+    };
     let tags = message.tags.text();
     let origin = message.origin.map(|_| "synthetic");
     let updated_at = place.at.max(place.updated_at.plus_millis(1));
@@ -205,40 +223,36 @@ async fn write(tx: &mut Tx<'_>, who: &Identity, place: &Place, message: &Message
                           VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
     const TOUCH: &str = "UPDATE conversations SET last_seq = last_seq + 1, message_count = message_count + 1, last_at = ?2, updated_at = ?3 WHERE id = ?1";
     const EVENT: &str = "INSERT INTO events (bot_id, id, owner, type, payload, status, failure_reason, conversation_id, user_id, message_id, workflow_id, due_at, created_at) \
-                         VALUES (?1, ?2, ?3, 'message_created', NULL, 'pending', NULL, ?4, ?5, ?6, NULL, NULL, ?7)";
+                         VALUES (?1, ?2, ?3, 'message_created', NULL, ?8, NULL, ?4, ?5, ?6, NULL, NULL, ?7)";
+    let event = |id, status: &'static str| {
+        let (bot, owner) = (Param::from(&who.bot), Param::from(who.view.owner()));
+        let (user, message) = (Param::from(&message.user_id), Param::from(&message.id));
+        [bot, Param::from(id), owner, Param::from(&place.id), user, message, place.at.into(), status.into()]
+    };
+    let written = [(INSERT, insert), (TOUCH, touch), (conversations::MOVE, order)];
+    let [insert, touch, order] = written;
     match &consequence {
         Consequence::Announce(event) => {
-            tx.execute_all(&[
-                (INSERT, insert),
-                (TOUCH, touch),
-                (conversations::MOVE, order),
-                (events::OUTBOX, params![event, &who.bot, "", "event", &place.id, place.at]),
-            ])
-            .await?;
-            tx.touches().outbox();
+            let outbox = params![event, &who.bot, "", Kind::Announced.name(), &place.id, place.at];
+            tx.execute_all(&[insert, touch, order, (outbox::INSERT, outbox)]).await?;
+            tx.touches().outbox(&who.bot);
         }
-        Consequence::Event(event) => {
-            tx.execute_all(&[
-                (INSERT, insert),
-                (TOUCH, touch),
-                (conversations::MOVE, order),
-                (EVENT, params![&who.bot, event, who.view.owner(), &place.id, &message.user_id, &message.id, place.at]),
-                (events::OUTBOX, params![event, &who.bot, "", "event", &place.id, place.at]),
-            ])
-            .await?;
-            tx.touches().outbox();
+        Consequence::Event(id) => {
+            let outbox = params![id, &who.bot, "", Kind::Event.name(), &place.id, place.at];
+            let event = event(id, "pending");
+            tx.execute_all(&[insert, touch, order, (EVENT, &event), (outbox::INSERT, outbox)]).await?;
+            tx.touches().outbox(&who.bot);
         }
         Consequence::Deliver => {
-            tx.execute_all(&[
-                (INSERT, insert),
-                (TOUCH, touch),
-                (conversations::MOVE, order),
-                (events::OUTBOX, params![&message.id, &who.bot, &place.owner, "message", &place.id, place.at]),
-            ])
-            .await?;
-            tx.touches().outbox();
+            let outbox = params![&message.id, &who.bot, &place.owner, Kind::Message.name(), &place.id, place.at];
+            tx.execute_all(&[insert, touch, order, (outbox::INSERT, outbox)]).await?;
+            tx.touches().outbox(&who.bot);
         }
-        Consequence::None => tx.execute_all(&[(INSERT, insert), (TOUCH, touch), (conversations::MOVE, order)]).await?,
+        Consequence::UnheardEvent(id) => {
+            let event = event(id, "ignored");
+            tx.execute_all(&[insert, touch, order, (EVENT, &event)]).await?;
+        }
+        Consequence::Unheard | Consequence::None => tx.execute_all(&[insert, touch, order]).await?,
     }
     if !message.tags.is_empty() {
         tag_index::update(tx, &who.bot, "m", message.id.as_str(), message.created_at, &Tags::default(), &message.tags)
@@ -493,6 +507,9 @@ impl Script for Update {
             .await?;
         }
         tag_index::update(tx, &self.who.bot, "m", &self.id, after.created_at, &before.tags, &after.tags).await?;
+        if !scheduled {
+            outbox::message_updated(tx, &self.who, &before, &after).await?;
+        }
         Ok(seen_by(after, &self.who))
     }
 }
@@ -524,6 +541,14 @@ impl Script for Delete {
                 (
                     "DELETE FROM outbox WHERE bot_id = ?1 AND id IN (SELECT id FROM events WHERE message_id = ?2)",
                     params![&self.who.bot, &self.id],
+                ),
+                (
+                    "DELETE FROM dead_letters WHERE bot_id = ?1 AND id IN (?2, ?3)",
+                    params![&self.who.bot, &self.id, message.id.event().as_ref()],
+                ),
+                (
+                    "DELETE FROM delivery_attempts WHERE bot_id = ?1 AND id IN (?2, ?3)",
+                    params![&self.who.bot, &self.id, message.id.event().as_ref()],
                 ),
                 ("DELETE FROM events WHERE message_id = ?1", params![&self.id]),
                 (
@@ -786,10 +811,9 @@ impl Store {
 /// The messages with these ids, for rendering the events that are about them.
 pub(crate) async fn by_ids(tx: &mut Tx<'_>, ids: &[String]) -> Result<Vec<Message>> {
     let mut found = Vec::with_capacity(ids.len());
-    for chunk in ids.chunks(200) {
-        let names: Vec<String> = (1..=chunk.len()).map(|n| format!("?{n}")).collect();
-        let sql = format!("SELECT {COLUMNS} FROM messages e WHERE e.id IN ({})", names.join(", "));
-        let params: Vec<Param<'_>> = chunk.iter().map(Param::from).collect();
+    for chunk in ids.chunks(256) {
+        let (names, params) = padded(chunk, 0);
+        let sql = format!("SELECT {COLUMNS} FROM messages e WHERE e.id IN ({names})");
         for mut row in tx.query(&sql, &params).await? {
             found.push(stored(&mut row)?);
         }

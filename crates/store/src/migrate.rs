@@ -9,6 +9,7 @@ use crate::{Error, Result};
 pub(crate) const MIGRATIONS: &[(&str, &str)] = &[
     ("foundation", include_str!("../migrations/0001_foundation.sql")),
     ("v12", include_str!("../migrations/0002_v12.sql")),
+    ("delivery", include_str!("../migrations/0003_delivery.sql")),
 ];
 
 /// The version that this binary writes.

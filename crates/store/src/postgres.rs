@@ -6,6 +6,7 @@
 //! knows an instant before which everything has committed.
 
 mod groups;
+mod notify;
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
@@ -37,6 +38,7 @@ const INSTANT_ALONE: &str =
 pub(crate) struct Engine {
     core: Arc<Core>,
     groups: groups::Queue,
+    url: String,
 }
 
 /// What transactions need.
@@ -73,7 +75,7 @@ impl Engine {
         let core = Arc::new(Core { pool, live, ids });
         core.migrate().await?;
         let groups = groups::Queue::start(&core);
-        Ok(Engine { core, groups })
+        Ok(Engine { core, groups, url: url.to_owned() })
     }
 
     /// Runs a script in a transaction; answers after it is durable.

@@ -220,6 +220,21 @@ impl Row {
     }
 }
 
+/// What stands between the parentheses of `IN (…)`, and its parameters, which come after `before` others.
+/// The list is filled up to a power of two with its last value, so that few statements do for lists of
+/// any length. An empty one matches nothing.
+pub(crate) fn padded<'a, T>(values: &'a [T], before: usize) -> (String, Vec<Param<'a>>)
+where
+    Param<'a>: From<&'a T>,
+{
+    let count = values.len().next_power_of_two();
+    let names: Vec<String> = (before + 1..=before + count).map(|number| format!("?{number}")).collect();
+    let mut params: Vec<Param<'a>> = values.iter().map(Param::from).collect();
+    let last = params.last().cloned().unwrap_or(Param::Null);
+    params.resize(count, last);
+    (names.join(", "), params)
+}
+
 /// Which database is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
@@ -266,6 +281,15 @@ mod tests {
         let sql = "SELECT a FROM t WHERE b = ?1 AND c > ?12 {for_update}";
         assert_eq!(Dialect::Postgres.statement(sql), "SELECT a FROM t WHERE b = $1 AND c > $12 FOR UPDATE");
         assert_eq!(Dialect::Sqlite.statement(sql), "SELECT a FROM t WHERE b = ?1 AND c > ?12 ");
+    }
+
+    #[test]
+    fn lists_are_filled_up_to_few_lengths() {
+        let ids: Vec<String> = ["a", "b", "c"].map(String::from).into();
+        let (names, params) = padded(&ids, 2);
+        assert_eq!((names.as_str(), params.len()), ("?3, ?4, ?5, ?6", 4));
+        assert!(matches!(&params[3], Param::Text(text) if text == "c"));
+        assert!(matches!(padded(&ids[..0], 0).1[..], [Param::Null]));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What becomes due: scheduled messages and events, expired states, timeouts, and rows that are
+//! What becomes due: scheduled messages and events, events that recur, expired states, timeouts, and rows that are
 //! kept only for a while.
 //!
 //! Due rows are found by their index, claimed and settled in the same transaction, so each fires
@@ -7,7 +7,7 @@
 use duologue_model::Timestamp;
 
 use crate::{
-    Result, Store, events, idempotency, messages, params, states, tasks,
+    Result, Store, events, idempotency, messages, params, recurring, states, tasks,
     tx::{Script, Tx},
     v12, workflows,
 };
@@ -30,16 +30,20 @@ pub struct Settled {
     pub workflows: usize,
     /// Tasks timed out.
     pub tasks: usize,
+    /// Ticks of recurring events.
+    pub ticks: usize,
 }
 
 impl Settled {
     /// All together.
     pub fn total(self) -> usize {
-        self.messages + self.events + self.states + self.workflows + self.tasks
+        self.messages + self.events + self.states + self.workflows + self.tasks + self.ticks
     }
 
     fn is_full(self) -> bool {
-        [self.messages, self.events, self.states, self.workflows, self.tasks].iter().any(|count| *count as i64 >= BATCH)
+        [self.messages, self.events, self.states, self.workflows, self.tasks, self.ticks]
+            .iter()
+            .any(|count| *count as i64 >= BATCH)
     }
 }
 
@@ -54,6 +58,7 @@ impl Script for Settle {
             states: states::expire_due(tx, BATCH).await?,
             workflows: workflows::time_out_due(tx, BATCH).await?,
             tasks: tasks::time_out_due(tx, BATCH).await?,
+            ticks: recurring::tick_due(tx, BATCH).await?,
         })
     }
 }
@@ -70,6 +75,7 @@ impl Script for Next {
             "SELECT MIN(expires_at) FROM states WHERE expires_at IS NOT NULL",
             "SELECT MIN(timeout_at) FROM workflows WHERE completed_at IS NULL AND status <> 'paused'",
             "SELECT MIN(timeout_at) FROM tasks WHERE ended = 0",
+            "SELECT MIN(due_at) FROM recurring_events",
         ] {
             if let Some(mut row) = tx.query_opt(sql, &[]).await?
                 && let Some(at) = row.opt_at()?
@@ -108,6 +114,7 @@ impl Script for Tidy {
             )
             .await?;
         gone += v12::kvs::tidy(tx).await?;
+        recurring::correct(tx).await?;
         Ok(gone)
     }
 }

@@ -1,6 +1,6 @@
 //! Users (`spec/cloud/runtime.md` § 6).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use duologue_model::{
     Error as Refusal, ErrorKind, Identity, Json, Tags, Timestamp, User,
@@ -12,7 +12,7 @@ use crate::{
     Error, Result, Store,
     page::{Page, PageRequest, Query, Range, Scan, Sort, SortField, moved},
     params,
-    sql::Row,
+    sql::{Row, padded},
     tag_index::{self, Discriminator},
     tx::{Script, Tx},
 };
@@ -58,6 +58,20 @@ pub(crate) async fn find(tx: &mut Tx<'_>, who: &Identity, id: &str, lock: bool) 
     let Some(mut row) = tx.query_opt(sql, params![id, &who.bot]).await? else { return Ok(None) };
     let user = stored(UserId::new(id), &mut row)?;
     Ok(user.is_visible(who).then_some(user))
+}
+
+/// The users with these ids, by id.
+pub(crate) async fn by_ids(tx: &mut Tx<'_>, ids: &[String]) -> Result<HashMap<String, User>> {
+    let mut found = HashMap::with_capacity(ids.len());
+    for chunk in ids.chunks(256) {
+        let (names, params) = padded(chunk, 0);
+        let sql = format!("SELECT e.id, {COLUMNS} FROM users e WHERE e.id IN ({names})");
+        for mut row in tx.query(&sql, &params).await? {
+            let id: UserId = row.id()?;
+            found.insert(id.as_str().to_owned(), stored(id, &mut row)?.user);
+        }
+    }
+    Ok(found)
 }
 
 /// Whether there is such a user for the caller.

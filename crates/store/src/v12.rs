@@ -41,7 +41,10 @@ impl Script for Mount {
     type Out = bool;
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool> {
         tx.lock(&format!("v12 bot {}", self.id)).await?;
+        let flow =
+            "UPDATE bots SET flow = 1, hears = CASE WHEN blocked = 0 THEN COALESCE(hears, '*') END WHERE id = ?1";
         if let Some(mut row) = tx.query_opt("SELECT name FROM bots WHERE id = ?1", params![&self.id]).await? {
+            tx.execute(flow, params![&self.id]).await?;
             if row.text()? != self.name {
                 let sql = "UPDATE bots SET name = ?2, updated_at = ?3 WHERE id = ?1";
                 tx.execute(sql, params![&self.id, &self.name, tx.now()]).await?;
@@ -58,6 +61,7 @@ impl Script for Mount {
             ("UPDATE users SET id = ?1, bot_id = ?1 WHERE id = ?2", id),
         ])
         .await?;
+        tx.execute(flow, params![&self.id]).await?;
         Ok(true)
     }
 }

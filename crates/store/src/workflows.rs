@@ -1,14 +1,22 @@
 //! Workflows (`spec/cloud/runtime.md` § 12): their rows and the rules of their status.
 
+use std::collections::HashMap;
+
 use duologue_model::{
-    Error as Refusal, Event, EventStatus, Identity, Json, Tags, Timestamp, Workflow, WorkflowStatus, tags::TagPatch,
+    Error as Refusal, Event, EventStatus, Identity, Json, Tags, Timestamp, Workflow, WorkflowStatus, id::BotId,
+    tags::TagPatch,
 };
 
 use crate::{
     Error, Result, Store, conversations, events,
+    outbox::{
+        Kind,
+        read::WorkflowUpdate,
+        settle::{Done, Outcome},
+    },
     page::{Page, PageRequest, Query},
     params,
-    sql::Row,
+    sql::{Row, padded},
     tag_index::{self, Discriminator},
     tx::{Script, Tx},
     users,
@@ -16,6 +24,18 @@ use crate::{
 
 /// How long a workflow may run when nothing is said: 5 minutes.
 const DEFAULT_TIMEOUT_MILLIS: i64 = 5 * 60 * 1000;
+
+/// The kind of update that lets a bot begin a workflow.
+pub(crate) const STARTED: &str = "workflow_started";
+/// The kind of update that lets a bot go on with it.
+pub(crate) const CONTINUED: &str = "workflow_continued";
+
+/// How many deliveries in a row a bot may leave unacknowledged.
+const UNACKNOWLEDGED: i64 = 3;
+/// The first pause before a workflow is continued, which doubles each time, in milliseconds.
+const FIRST_PAUSE: i64 = 100;
+/// The longest.
+const LONGEST_PAUSE: i64 = 5_000;
 
 const COLUMNS: &str = "e.id, e.name, e.status, e.input, e.output, e.parent_workflow_id, e.conversation_id, e.user_id, \
                        e.failure_reason, e.tags, e.timeout_at, e.completed_at, e.created_at, e.updated_at";
@@ -60,17 +80,16 @@ pub(crate) async fn referenced(tx: &mut Tx<'_>, who: &Identity, id: &str) -> Res
 }
 
 /// The event a workflow is acknowledged by must be the bot's and still open.
-async fn acknowledged(tx: &mut Tx<'_>, who: &Identity, event: Option<&str>, workflow: Option<&str>) -> Result<String> {
+async fn acknowledged(tx: &mut Tx<'_>, who: &Identity, event: Option<&str>) -> Result<String> {
     let event = event.ok_or_else(|| {
         Refusal::invalid_payload("status \"in_progress\" needs eventId, the id of the event being handled")
     })?;
     let refuse =
         || Refusal::invalid_payload(format!("eventId \"{event}\" is not the id of an event that is being handled"));
-    let (status, of) = crate::events::standing(tx, &who.bot, event).await?.ok_or_else(refuse)?;
-    if status != EventStatus::Pending || (workflow.is_some() && of.as_deref() != workflow) {
-        return Err(refuse().into());
+    match crate::events::standing(tx, &who.bot, event).await? {
+        Some(EventStatus::Pending) => Ok(event.to_owned()),
+        _ => Err(refuse().into()),
     }
-    Ok(event.to_owned())
 }
 
 /// What a new workflow is made of.
@@ -107,7 +126,7 @@ async fn insert(tx: &mut Tx<'_>, who: &Identity, new: &NewWorkflow) -> Result<Wo
         users::referenced(tx, who, id).await?;
     }
     let event = match new.status {
-        WorkflowStatus::InProgress => Some(acknowledged(tx, who, new.event.as_deref(), None).await?),
+        WorkflowStatus::InProgress => Some(acknowledged(tx, who, new.event.as_deref()).await?),
         _ => None,
     };
     let now = tx.now();
@@ -143,7 +162,7 @@ async fn insert(tx: &mut Tx<'_>, who: &Identity, new: &NewWorkflow) -> Result<Wo
     tx.touches().due(workflow.timeout_at);
     current(tx, &workflow).await?;
     if workflow.status == WorkflowStatus::Pending {
-        announce(tx, who, "workflow_started", &workflow, None).await?;
+        announce(tx, who, STARTED, &workflow, None, None).await?;
     }
     Ok(workflow)
 }
@@ -169,6 +188,7 @@ async fn announce(
     what: &str,
     workflow: &Workflow,
     child: Option<&Workflow>,
+    due: Option<Timestamp>,
 ) -> Result<()> {
     #[derive(serde::Serialize)]
     #[serde(rename_all = "camelCase")]
@@ -202,7 +222,114 @@ async fn announce(
         status: EventStatus::Pending,
         failure_reason: None,
     };
-    events::insert(tx, who, &event, Some(workflow.id.as_str()), None).await
+    events::insert(tx, who, event, Some(workflow.id.as_str()), due, Kind::Workflow).await?;
+    Ok(())
+}
+
+/// The workflows of a bot with these ids, by id.
+pub(crate) async fn by_ids(tx: &mut Tx<'_>, bot: &BotId, ids: &[String]) -> Result<HashMap<String, Workflow>> {
+    let mut found = HashMap::with_capacity(ids.len());
+    for chunk in ids.chunks(256) {
+        let (names, mut params) = padded(chunk, 1);
+        params.insert(0, bot.into());
+        let sql = format!("SELECT {COLUMNS} FROM workflows e WHERE e.bot_id = ?1 AND e.id IN ({names})");
+        for mut row in tx.query(&sql, &params).await? {
+            let workflow = stored(&mut row)?;
+            found.insert(workflow.id.as_str().to_owned(), workflow);
+        }
+    }
+    Ok(found)
+}
+
+/// What becomes of workflows now that these events were answered (`bridge-protocol.md` § 3.5): one that
+/// the bot acknowledged and left in progress is continued after a pause; one that it didn't acknowledge
+/// is delivered again, until it has failed. An acknowledged event isn't delivered again whatever the
+/// answer.
+pub(crate) async fn settle(tx: &mut Tx<'_>, who: &Identity, done: &mut [Done]) -> Result<()> {
+    let events: Vec<String> = done
+        .iter()
+        .filter(|done| done.row.kind.is_event())
+        .filter(|done| done.row.kind == Kind::Workflow || !matches!(done.outcome, Outcome::Retry(..)))
+        .map(|done| done.row.id.clone())
+        .collect();
+    let mut acknowledged: HashMap<String, Vec<(Workflow, i64)>> = HashMap::new();
+    for chunk in events.chunks(256) {
+        let (names, params) = padded(chunk, 0);
+        let sql = format!(
+            "SELECT e.event_id, e.continued, {COLUMNS} FROM workflows e WHERE e.status = 'in_progress' AND e.event_id IN ({names}) \
+             {{for_update}}"
+        );
+        for mut row in tx.query(&sql, &params).await? {
+            let (event, continued) = (row.text()?, row.int()?);
+            acknowledged.entry(event).or_default().push((stored(&mut row)?, continued));
+        }
+    }
+    for done in done {
+        let ours = acknowledged.remove(&done.row.id).unwrap_or_default();
+        let update = done.workflow.clone();
+        let is_acknowledged =
+            update.as_ref().is_some_and(|update| ours.iter().any(|(workflow, _)| workflow.id.as_str() == update.id));
+        for (workflow, continued) in ours {
+            go_on(tx, who, &workflow, continued).await?;
+        }
+        match update {
+            Some(_) if is_acknowledged => {
+                if let Outcome::Retry(_, reason) = &done.outcome {
+                    done.outcome = Outcome::Failed(reason.clone());
+                }
+            }
+            Some(update) => unacknowledged(tx, who, &update, done).await?,
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// The next delivery of a workflow that is in progress.
+async fn go_on(tx: &mut Tx<'_>, who: &Identity, before: &Workflow, continued: i64) -> Result<()> {
+    let mut after = before.clone();
+    after.status = WorkflowStatus::Pending;
+    after.updated_at = tx.now().max(before.updated_at.plus_millis(1));
+    save(tx, who, before, &after, None).await?;
+    let sql = "UPDATE workflows SET unacknowledged = 0, continued = continued + 1 WHERE id = ?1";
+    tx.execute(sql, params![&after.id]).await?;
+    announce(tx, who, CONTINUED, &after, None, Some(pause(tx, continued))).await
+}
+
+fn pause(tx: &Tx<'_>, times: i64) -> Timestamp {
+    let pause = FIRST_PAUSE.checked_shl(times.clamp(0, 10) as u32).unwrap_or(LONGEST_PAUSE);
+    tx.now().plus_millis(pause.min(LONGEST_PAUSE))
+}
+
+/// Counts a delivery that wasn't acknowledged, if the workflow still waits for it.
+async fn unacknowledged(tx: &mut Tx<'_>, who: &Identity, update: &WorkflowUpdate, done: &mut Done) -> Result<()> {
+    if matches!(done.outcome, Outcome::Ignored(_) | Outcome::Moot) {
+        return Ok(());
+    }
+    let Some(before) = find(tx, who, &update.id, true).await? else { return Ok(()) };
+    if before.status != WorkflowStatus::Pending {
+        return Ok(());
+    }
+    let sql = "UPDATE workflows SET unacknowledged = unacknowledged + 1 WHERE id = ?1 RETURNING unacknowledged";
+    let row = tx.query_opt(sql, params![&before.id]).await?;
+    let count = row.map_or(Ok(UNACKNOWLEDGED), |mut row| row.int())?;
+    if count < UNACKNOWLEDGED {
+        // What is tried again anyway needs no further event.
+        return match done.outcome {
+            Outcome::Retry(..) => Ok(()),
+            _ => announce(tx, who, &update.what, &before, None, Some(pause(tx, count))).await,
+        };
+    }
+    if let Outcome::Retry(_, reason) = &done.outcome {
+        done.outcome = Outcome::Failed(reason.clone());
+    }
+    let mut after = before.clone();
+    after.status = WorkflowStatus::Failed;
+    after.failure_reason = Some(format!("The bot did not acknowledge the workflow in {UNACKNOWLEDGED} deliveries"));
+    after.completed_at = Some(tx.now());
+    after.updated_at = tx.now().max(before.updated_at.plus_millis(1));
+    save(tx, who, &before, &after, None).await?;
+    finished(tx, who, &after).await
 }
 
 /// What follows from a workflow having finished: its parent hears of it.
@@ -210,7 +337,7 @@ async fn finished(tx: &mut Tx<'_>, who: &Identity, workflow: &Workflow) -> Resul
     if let Some(parent) = &workflow.parent_workflow_id
         && let Some(parent) = find(tx, who, parent, false).await?
     {
-        announce(tx, who, "child_workflow_finished", &parent, Some(workflow)).await?;
+        announce(tx, who, "child_workflow_finished", &parent, Some(workflow), None).await?;
     }
     Ok(())
 }
@@ -316,7 +443,7 @@ impl Script for Update {
         if let Some(status) = self.status {
             allowed(&before, status)?;
             if status == WorkflowStatus::InProgress {
-                event = Some(acknowledged(tx, who, self.event.as_deref(), Some(&self.id)).await?);
+                event = Some(acknowledged(tx, who, self.event.as_deref()).await?);
             }
             after.status = status;
         }
@@ -423,7 +550,7 @@ impl Script for Delete {
         if let Some(parent) = &workflow.parent_workflow_id
             && let Some(parent) = find(tx, &self.who, parent, false).await?
         {
-            announce(tx, &self.who, "child_workflow_deleted", &parent, Some(&workflow)).await?;
+            announce(tx, &self.who, "child_workflow_deleted", &parent, Some(&workflow), None).await?;
         }
         Ok(())
     }
@@ -497,7 +624,7 @@ pub(crate) async fn time_out_due(tx: &mut Tx<'_>, limit: i64) -> Result<usize> {
         after.completed_at = Some(tx.now());
         after.updated_at = tx.now();
         save(tx, &who, &before, &after, None).await?;
-        announce(tx, &who, "workflow_timedout", &after, None).await?;
+        announce(tx, &who, "workflow_timedout", &after, None, None).await?;
         finished(tx, &who, &after).await?;
     }
     Ok(count)

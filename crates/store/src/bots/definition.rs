@@ -1,6 +1,6 @@
 //! What a bot is made of, and a change to it (`spec/cloud/admin.md` §§ 5.1, 5.2).
 
-use duologue_model::{Error as Refusal, ErrorKind, Json, id::Generator};
+use duologue_model::{Cron, Error as Refusal, ErrorKind, Json, id::Generator};
 use serde::{Deserialize, Serialize};
 
 use super::parts::{
@@ -115,6 +115,9 @@ impl RecurringEventChange {
 
     fn check(&self, at: &str) -> Result<(), Refusal> {
         parts::at_most(&format!("{at}.schedule.cron"), &self.schedule.cron, 200)?;
+        if let Err(invalid) = self.schedule.cron.parse::<Cron>() {
+            return Err(Refusal::invalid_payload(format!("{at}.schedule.cron: {invalid}")));
+        }
         parts::at_most(&format!("{at}.type"), &self.r#type, 200)?;
         parts::object(&format!("{at}.payload"), &self.payload)?;
         match self.payload.text().len() {

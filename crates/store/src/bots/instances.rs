@@ -203,7 +203,7 @@ async fn put(
         Some(old) => Instance {
             enabled: change.enabled.unwrap_or(old.enabled),
             settings: change.over(old.settings),
-            updated_at: now.max(old.updated_at),
+            updated_at: now.max(old.updated_at.plus_millis(1)),
             integration: found.head,
             ..old
         },

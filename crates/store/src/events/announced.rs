@@ -2,8 +2,9 @@
 //! under the same ULID.
 //!
 //! This saves each message a row, five indexes and the later change of its status. The event is
-//! pending while its delivery waits in the outbox and processed afterwards; any other end is
-//! written to `events` under the event's id and then stands in its stead.
+//! pending while its delivery waits in the outbox and processed afterwards. `announced` is 2 instead of 1
+//! for one that was ignored. Failures are written to `events` under the event's id and then stand in
+//! its stead.
 
 use duologue_model::{EventStatus, Identity, id::EventId};
 
@@ -15,13 +16,13 @@ pub(crate) const KIND: &str = "message_created";
 
 /// What [`super::stored`] reads, from a message `m`.
 const COLUMNS: &str = "'evt' || substr(m.id, 4), 'message_created', NULL, \
-     CASE WHEN EXISTS (SELECT 1 FROM outbox w WHERE w.bot_id = m.bot_id AND w.id = 'evt' || substr(m.id, 4)) \
+     CASE WHEN m.announced = 2 THEN 'ignored' WHEN EXISTS (SELECT 1 FROM outbox w WHERE w.bot_id = m.bot_id AND w.id = 'evt' || substr(m.id, 4)) \
      THEN 'pending' ELSE 'processed' END, NULL, m.conversation_id, m.user_id, m.id, m.created_at";
 
 /// The event of this id, if it is a message.
 pub(super) async fn find(tx: &mut Tx<'_>, who: &Identity, id: &str) -> Result<Option<Row>> {
     let Some(message) = EventId::new(id).message() else { return Ok(None) };
-    let mut query = Query::new(&format!("SELECT {COLUMNS} FROM messages m WHERE m.announced = 1"));
+    let mut query = Query::new(&format!("SELECT {COLUMNS} FROM messages m WHERE m.announced > 0"));
     query.and("m.id =", &message);
     visible(&mut query, who);
     Ok(query.run(tx).await?.into_iter().next())
@@ -44,7 +45,7 @@ fn visible(query: &mut Query, who: &Identity) {
 /// Whether some of these events can be in the list.
 pub(super) fn concern(list: &List) -> bool {
     list.kind.as_ref().is_none_or(|kind| list.who.view.stored_event(kind) == KIND)
-        && matches!(list.status, None | Some(EventStatus::Pending | EventStatus::Processed))
+        && matches!(list.status, None | Some(EventStatus::Pending | EventStatus::Processed | EventStatus::Ignored))
         && list.links.workflow.is_none()
 }
 
@@ -61,11 +62,12 @@ pub(super) async fn page(tx: &mut Tx<'_>, list: &List) -> Result<Vec<Row>> {
     if let Some(id) = &list.links.user {
         query.and("m.user_id =", id);
     }
-    if let Some(status) = list.status {
-        let not = if status == EventStatus::Pending { "" } else { "NOT " };
-        query.text.push_str(&format!(
-            " AND {not}EXISTS (SELECT 1 FROM outbox v WHERE v.bot_id = m.bot_id AND v.id = 'evt' || substr(m.id, 4))"
-        ));
+    const WAITS: &str = "EXISTS (SELECT 1 FROM outbox v WHERE v.bot_id = m.bot_id AND v.id = 'evt' || substr(m.id, 4))";
+    match list.status {
+        Some(EventStatus::Ignored) => query.text.push_str(" AND m.announced = 2"),
+        Some(EventStatus::Pending) => query.text.push_str(&format!(" AND m.announced = 1 AND {WAITS}")),
+        Some(_) => query.text.push_str(&format!(" AND m.announced = 1 AND NOT {WAITS}")),
+        None => {}
     }
     after(&mut query, list, "m");
     query.order("m.created_at", "m.id", false, list.page.size.get() + 1);
@@ -77,24 +79,24 @@ fn source(list: &List) -> Query {
     let head = format!("SELECT m.created_at, 'evt' || substr(m.id, 4), {COLUMNS} FROM");
     let links = &list.links;
     if links.conversation.is_some() || links.message.is_some() {
-        return Query::new(&format!("{head} messages m WHERE m.announced = 1"));
+        return Query::new(&format!("{head} messages m WHERE m.announced > 0"));
     }
     if let Some(user) = &links.user {
         // A page's worth out of each of the user's conversations.
         let mut query = Query::new(&format!(
             "{head} participants p JOIN messages m ON m.conversation_id = p.conversation_id AND m.created_at IN \
-             (SELECT n.created_at FROM messages n WHERE n.conversation_id = p.conversation_id AND n.announced = 1"
+             (SELECT n.created_at FROM messages n WHERE n.conversation_id = p.conversation_id AND n.announced > 0"
         ));
         query.and("n.user_id =", user);
         after(&mut query, list, "n");
         let limit = list.page.size.get() + 1;
-        query.text.push_str(&format!(" ORDER BY n.created_at DESC LIMIT {limit}) WHERE m.announced = 1"));
+        query.text.push_str(&format!(" ORDER BY n.created_at DESC LIMIT {limit}) WHERE m.announced > 0"));
         query.and("p.user_id =", user);
         return query;
     }
     if list.status == Some(EventStatus::Pending) {
         let mut query = Query::new(&format!(
-            "{head} outbox q JOIN messages m ON m.id = 'msg' || substr(q.id, 4) WHERE m.announced = 1 AND q.kind = 'event'"
+            "{head} outbox q JOIN messages m ON m.id = 'msg' || substr(q.id, 4) WHERE m.announced = 1 AND q.kind = 'announced'"
         ));
         query.and("q.bot_id =", &list.who.bot);
         if let Some(cursor) = &list.page.after {
@@ -102,7 +104,7 @@ fn source(list: &List) -> Query {
         }
         return query;
     }
-    Query::new(&format!("{head} messages m WHERE m.announced = 1"))
+    Query::new(&format!("{head} messages m WHERE m.announced > 0"))
 }
 
 /// Only those after the list's cursor, which names an event.

@@ -110,6 +110,10 @@ impl Bed {
             token: None,
         };
         let made = store.first_start(plan).await.unwrap().unwrap();
+        // Somebody who can be called: of others events are ignored.
+        let actor = Actor { account: made.workspace.owner_id.clone(), workspace: Some(made.workspace.id.clone()) };
+        let change = of(serde_json::json!({"url": "http://127.0.0.1:9/"}));
+        store.update_bot(actor, made.bot.as_str().into(), change).await.unwrap();
         Bed {
             store,
             bot: made.bot,
