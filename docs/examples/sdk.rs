@@ -6,7 +6,7 @@
 //!
 //! In a conversation, say the name of a step.
 
-use std::time::Duration;
+use std::{process::ExitCode, time::Duration};
 
 use duologue_sdk::{
     Bot, BotAction, BotEvent, BotState, BotWorkflow, Content, Context, Definition, Dependency, Deployed, Deployment,
@@ -444,6 +444,6 @@ pub async fn deploy(admin: &Client, bot: &str, url: &str) -> Result<Deployed, Er
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Error> {
+async fn main() -> ExitCode {
     duologue_sdk::run(bot()).await
 }

@@ -9,13 +9,21 @@ mod support;
 #[allow(dead_code)]
 mod guide;
 
+#[path = "../../sdk/examples/appointment.rs"]
+#[allow(dead_code)]
+mod appointment;
+
+#[path = "../../sdk/examples/daily_report.rs"]
+#[allow(dead_code)]
+mod daily_report;
+
 use std::{collections::HashSet, fs, path::Path, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use duologue_client::{
     Client, Conversation, CreateConversation, CreateMessage, CreateUser, Direction, Event, EventStatus, StateType, User,
 };
-use duologue_sdk::{Bot, BotState, Definition, Dependency, Deployment, Scope, Service, deploy};
+use duologue_sdk::{Bot, BotState, Definition, Dependency, Deployment, Dev, Scope, Service, deploy, dev};
 use serde_json::{Value, json};
 use support::Server;
 
@@ -50,6 +58,18 @@ impl Scene {
         let before = self.said().await.len();
         let message = CreateMessage::new(&self.conversation.id, &self.ada.id, "text", json!({ "text": text }));
         self.integration.create_message(message).await.unwrap();
+        self.settle().await;
+        self.said().await.split_off(before)
+    }
+
+    /// Lets a state of the conversation expire as if its time had passed, and gives what the bot says to it.
+    async fn expire(&mut self, name: &str) -> Vec<String> {
+        let before = self.said().await.len();
+        let (conversation, soon) = (&self.conversation.id, Duration::from_millis(1));
+        self.client.set_state_expiry(StateType::Conversation, conversation, name, soon).await.unwrap();
+        while self.client.list_events().kind("state_expired").all().await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         self.settle().await;
         self.said().await.split_off(before)
     }
@@ -135,16 +155,7 @@ async fn the_guide_step_by_step() {
     let state = scene.client.get_state(StateType::Conversation, &conversation, "basket").await.unwrap();
     assert_eq!((state.expiry, state.payload.text()), (Some(900_000), r#"{"items":["tea"]}"#));
     assert_eq!(scene.hear("expiry").await, ["It stays 60000 ms"]);
-    // As if the minute had passed.
-    let soon = Duration::from_millis(1);
-    scene.client.set_state_expiry(StateType::Conversation, &conversation, "basket", soon).await.unwrap();
-    let expired = || scene.client.list_events().kind("state_expired").all();
-    while expired().await.unwrap().is_empty() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    let before = scene.said().await.len();
-    scene.settle().await;
-    assert_eq!(scene.said().await[before..], ["Your basket with coffee is gone"]);
+    assert_eq!(scene.expire("basket").await, ["Your basket with coffee is gone"]);
     assert_eq!(scene.hear("forget").await, ["Forgotten"]);
     assert_eq!(scene.hear("forget").await, ["Forgotten"]);
     assert_eq!(scene.hear("list states").await, ["Kept: "]);
@@ -166,6 +177,99 @@ async fn the_guide_step_by_step() {
     assert!(scene.client.get_user(&scene.ada.id).await.unwrap_err().is_not_found());
     let user = scene.ada.id.to_string();
     assert!(scene.client.get_state(StateType::User, user, "profile").await.unwrap_err().is_not_found());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn appointments_are_made_and_forgotten() {
+    let mut scene = Scene::new(appointment::bot()).await;
+    let (admin, bot) = (scene.admin(), scene.server.bot.clone());
+    let deployment = Deployment::new().url("http://127.0.0.1:1").keep_integrations();
+    deploy(&admin, bot.as_str(), appointment::bot().definition(), deployment).await.unwrap();
+    let ask = "Let's make an appointment. On which day?";
+    assert_eq!(scene.hear("Hello").await, [ask]);
+    assert_eq!(scene.hear("Monday").await, ["When?"]);
+    assert_eq!(scene.hear("morning").await, ["Monday, morning: it's a date. Your appointments so far: 1."]);
+    let conversation = scene.client.get_conversation(&scene.conversation.id).await.unwrap();
+    assert_eq!(conversation.tags.0["appointment"], "Monday, morning");
+    assert_eq!(scene.hear("Once more").await, [ask]);
+    assert_eq!(scene.hear("Tuesday").await, ["When?"]);
+    let gone = "We had begun to make one on Tuesday; I have let it go. Say hello to begin again.";
+    assert_eq!(scene.expire("appointment").await, [gone]);
+    assert_eq!(scene.hear("Hello").await, [ask]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_go_to_their_subscribers() {
+    let mut scene = Scene::new(daily_report::bot()).await;
+    let (admin, bot) = (scene.admin(), scene.server.bot.clone());
+    let deployment = Deployment::new().url("http://127.0.0.1:1").keep_integrations();
+    let deployed = deploy(&admin, bot.as_str(), daily_report::bot().definition(), deployment).await.unwrap();
+    let recurring = &deployed.bot.json().value()["recurringEvents"]["everyMorning"];
+    assert_eq!((&recurring["type"], &recurring["payload"]), (&json!("reportDue"), &json!({"hours": 24})));
+    assert_eq!(scene.hear("subscribe").await, ["You will have a report here every morning."]);
+    // What was counted includes the question and the answer.
+    let report = "The last 24 hours: 1 conversations, 4 messages.";
+    assert_eq!(scene.hear("now").await, ["A report is on its way.", report]);
+    assert_eq!(scene.hear("unsubscribe").await, ["No more reports here."]);
+    assert_eq!(scene.hear("now").await, ["A report is on its way."]);
+    let asked = json!({"type": "makeReport", "input": {"hours": 1}});
+    let (_, answer) = scene.call("action_triggered", "action_triggered", &asked).await;
+    assert_eq!(answer, json!({"output": {"conversations": 1, "messages": 9}}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dev_bot_is_made_once_and_kept_up_to_date() {
+    let server = Server::start();
+    let admin = server.client().with_workspace(&server.workspace).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let address = support::free_address();
+    let port = address.rsplit(':').next().unwrap().parse().unwrap();
+    let options = || Dev::new().port(port).cache(folder.path().join("dev.json"));
+    // Runs until the server has the bot as it should be.
+    let run = async |definition: Definition, done: &dyn Fn(&Value) -> bool| {
+        let bot = Bot::new(definition);
+        let running = tokio::spawn({
+            let (admin, options) = (admin.clone(), options());
+            async move { dev(bot, &admin, options).await }
+        });
+        let found = loop {
+            assert!(!running.is_finished(), "it ended: {:?}", running.await);
+            let bots = admin.list_bots().dev().all().await.unwrap();
+            if let [summary] = &bots[..] {
+                let bot = admin.get_bot(&summary.id).await.unwrap();
+                if done(&bot.json().value()) {
+                    break bot;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        assert_eq!(found.url.as_deref(), Some(format!("http://127.0.0.1:{port}").as_str()));
+        let health = async {
+            use tokio::io::{AsyncReadExt, AsyncWriteExt};
+            let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+            stream.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        assert!(health.await.ends_with("ok"));
+        running.abort();
+        let _ = running.await;
+        while tokio::net::TcpStream::connect(&address).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        found
+    };
+    let first = run(Definition::new(), &|bot| bot["url"].is_string()).await;
+    assert!(first.dev);
+    let second = run(Definition::new().state::<Kept>(), &|bot| bot["states"]["kept"].is_object()).await;
+    assert_eq!(first.id, second.id);
+    let third = run(Definition::new().state::<Kept>(), &|_| true).await;
+    assert_eq!(second.updated_at, third.updated_at, "nothing has changed");
+    // One that is gone is made again.
+    admin.delete_bot(&first.id).await.unwrap();
+    let fourth = run(Definition::new(), &|bot| bot["url"].is_string()).await;
+    assert_ne!(first.id, fourth.id);
 }
 
 #[derive(serde::Serialize, serde::Deserialize, duologue_sdk::JsonSchema)]

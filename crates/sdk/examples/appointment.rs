@@ -5,10 +5,10 @@
 //! cargo run -p duologue-sdk --example appointment -- dev
 //! ```
 
-use std::time::Duration;
+use std::{process::ExitCode, time::Duration};
 
 use duologue_sdk::{
-    Bot, BotState, Content, Context, Definition, Error, Expired, Incoming, JsonSchema, Result, Scope,
+    Bot, BotState, Content, Context, Definition, Expired, Incoming, JsonSchema, Result, Scope,
     client::UpdateConversation,
 };
 use serde::{Deserialize, Serialize};
@@ -84,6 +84,6 @@ pub fn bot() -> Bot {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Error> {
+async fn main() -> ExitCode {
     duologue_sdk::run(bot()).await
 }

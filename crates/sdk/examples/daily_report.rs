@@ -5,8 +5,10 @@
 //! cargo run -p duologue-sdk --example daily_report -- dev
 //! ```
 
+use std::process::ExitCode;
+
 use duologue_sdk::{
-    Bot, BotAction, BotEvent, BotState, Context, Definition, Error, Incoming, JsonSchema, Result, Scope,
+    Bot, BotAction, BotEvent, BotState, Context, Definition, Incoming, JsonSchema, Result, Scope,
     client::{TryStreamExt, id::ConversationId},
 };
 use serde::{Deserialize, Serialize};
@@ -120,6 +122,6 @@ pub fn bot() -> Bot {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Error> {
+async fn main() -> ExitCode {
     duologue_sdk::run(bot()).await
 }

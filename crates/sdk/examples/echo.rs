@@ -4,7 +4,9 @@
 //! cargo run -p duologue-sdk --example echo -- dev
 //! ```
 
-use duologue_sdk::{Bot, Definition, Error};
+use std::process::ExitCode;
+
+use duologue_sdk::{Bot, Definition};
 
 /// The bot.
 pub fn bot() -> Bot {
@@ -22,6 +24,6 @@ pub fn bot() -> Bot {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Error> {
+async fn main() -> ExitCode {
     duologue_sdk::run(bot()).await
 }

@@ -5,10 +5,10 @@
 //! around them. [`run`] makes a program of it, with `serve`, `deploy` and `dev`.
 //!
 //! ```no_run
-//! use duologue_sdk::{Bot, Definition, Error};
+//! use duologue_sdk::{Bot, Definition};
 //!
 //! #[tokio::main]
-//! async fn main() -> Result<(), Error> {
+//! async fn main() -> std::process::ExitCode {
 //!     let bot = Bot::new(Definition::new()).on_message("text", |ctx, message| async move {
 //!         ctx.say(format!("You said: {}", message.text().unwrap_or_default())).await?;
 //!         Ok(())

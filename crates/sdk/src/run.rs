@@ -1,6 +1,6 @@
 //! A bot as a program: `serve`, `deploy`, `dev`, `definition`.
 
-use std::io::IsTerminal;
+use std::{io::IsTerminal, process::ExitCode};
 
 use duologue_client::Client;
 use tracing_subscriber::EnvFilter;
@@ -21,12 +21,27 @@ signatures. RUST_LOG says what is logged (info), BP_LOG_FORMAT=json how.
 ";
 
 /// Makes a program of a bot, told by the command line and the environment what to do: serve it, deploy
-/// it, or run it as a dev bot. Without arguments it prints what there is.
+/// it, or run it as a dev bot. Without arguments it prints what there is. Failures go to the standard
+/// error, and are the exit code 1.
 ///
-/// # Errors
-///
-/// [`Error::Usage`] for arguments it doesn't know; whatever the command meets.
-pub async fn run(bot: Bot) -> Result<(), Error> {
+/// ```no_run
+/// # use duologue_sdk::{Bot, Definition};
+/// #[tokio::main]
+/// async fn main() -> std::process::ExitCode {
+///     duologue_sdk::run(Bot::new(Definition::new())).await
+/// }
+/// ```
+pub async fn run(bot: Bot) -> ExitCode {
+    match perform(bot).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn perform(bot: Bot) -> Result<(), Error> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     if matches!(words.first(), Some(&("serve" | "dev"))) {

@@ -132,6 +132,11 @@ impl Running {
         Running { address, stop: Some(stop), served }
     }
 
+    /// One that another process serves.
+    pub fn at(address: &str) -> Self {
+        Running { address: address.to_owned(), stop: None, served: tokio::spawn(async {}) }
+    }
+
     pub fn stop(&mut self) {
         let _ = self.stop.take().unwrap().send(());
     }
