@@ -17,24 +17,29 @@ use crate::{
 
 const PATH: &[&str] = &["v1", "chat", "messages"];
 
-body! {
-    /// Body of [`Client::create_message`].
-    CreateMessage {
-        always {
-            conversation_id: ConversationId,
-            user_id: UserId,
-            #[serde(rename = "type")]
-            kind: String,
-            payload: Json,
-            tags: TagPatch,
-        }
-        optional {
-            /// Delivers it later.
-            schedule: Schedule,
-            /// [`Origin::Synthetic`] records it without delivering it.
-            origin: Origin,
-        }
-    }
+/// Body of [`Client::create_message`]. Its members are open, so that it can be looked at and changed
+/// on its way.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[must_use]
+pub struct CreateMessage {
+    /// Where it is said.
+    pub conversation_id: ConversationId,
+    /// Its author.
+    pub user_id: UserId,
+    /// `text`, `image`, `choice`, … or an integration's own.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What the type says; a JSON object.
+    pub payload: Json,
+    /// In the caller's view.
+    pub tags: TagPatch,
+    /// When it is delivered, if not now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
+    /// [`Origin::Synthetic`] records it without delivering it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
 }
 
 body! {
@@ -119,7 +124,27 @@ impl CreateMessage {
         kind: impl Into<String>,
         payload: impl Serialize,
     ) -> Self {
-        Self::of(id(conversation), id(user), kind.into(), Json::of(&payload), TagPatch::new())
+        CreateMessage {
+            conversation_id: id(conversation),
+            user_id: id(user),
+            kind: kind.into(),
+            payload: Json::of(&payload),
+            tags: TagPatch::new(),
+            schedule: None,
+            origin: None,
+        }
+    }
+
+    /// Delivers it later.
+    pub fn schedule(mut self, schedule: Schedule) -> Self {
+        self.schedule = Some(schedule);
+        self
+    }
+
+    /// [`Origin::Synthetic`] records it without delivering it.
+    pub fn origin(mut self, origin: Origin) -> Self {
+        self.origin = Some(origin);
+        self
     }
 }
 

@@ -1,0 +1,135 @@
+//! The HTTP server of a bot: HTTP/1.1, bounded in every direction, ends when its work is done.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+};
+use serde_json::json;
+use tokio::{net::TcpListener, sync::Semaphore};
+
+use crate::{Bot, Error, Service, service::json_answer};
+
+/// Most connections at a time; more wait.
+const CONNECTIONS: usize = 1024;
+/// The largest request: far above what a platform sends.
+const LARGEST_BODY: usize = 16 << 20;
+/// How long a request's headers, and then its body, may take to arrive.
+const ARRIVAL: Duration = Duration::from_secs(30);
+/// How long requests may go on after the bot was told to stop.
+const GRACE: Duration = Duration::from_secs(60);
+
+impl Bot {
+    /// Serves the bot at this address (`0.0.0.0:8072`) until Ctrl-C or SIGTERM, then lets what is being
+    /// handled finish.
+    ///
+    /// # Errors
+    ///
+    /// When the address can't be listened on, or there is no client (see [`Bot::client`]).
+    pub async fn serve(self, address: &str) -> Result<(), Error> {
+        let service = self.service()?;
+        let listener = bind(address).await?;
+        tracing::info!(%address, "the bot listens");
+        service.listen(listener, stop_signal()).await;
+        Ok(())
+    }
+}
+
+/// Listens at an address.
+pub(crate) async fn bind(address: &str) -> Result<TcpListener, Error> {
+    TcpListener::bind(address).await.map_err(Error::io(format!("listening on {address}")))
+}
+
+impl Service {
+    /// Serves until `stop` resolves, then lets what is being handled finish: for 60 s at most.
+    pub async fn listen(self, listener: TcpListener, stop: impl Future<Output = ()>) {
+        let graceful = GracefulShutdown::new();
+        let room = Arc::new(Semaphore::new(CONNECTIONS));
+        let mut stop = std::pin::pin!(stop);
+        let mut http = hyper::server::conn::http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(ARRIVAL);
+        loop {
+            let place = tokio::select! {
+                place = room.clone().acquire_owned() => place,
+                () = &mut stop => break,
+            };
+            // The semaphore is never closed.
+            let Ok(place) = place else { break };
+            let stream = tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => stream,
+                    Err(error) => {
+                        // Out of file descriptors, mostly: wait for some to be closed.
+                        tracing::warn!(%error, "could not accept a connection");
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                        continue;
+                    }
+                },
+                () = &mut stop => break,
+            };
+            // Only latency suffers if this fails.
+            let _ = stream.set_nodelay(true);
+            let service = self.clone();
+            let service = hyper::service::service_fn(move |request| {
+                let service = service.clone();
+                async move { Ok::<_, Infallible>(answer(&service, request).await) }
+            });
+            let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+            tokio::spawn(async move {
+                // A platform that goes away in the middle delivers again.
+                let _ = connection.await;
+                drop(place);
+            });
+        }
+        drop(listener);
+        if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
+            tracing::warn!("some requests did not finish in time");
+        }
+    }
+}
+
+async fn answer(service: &Service, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let (head, body) = request.into_parts();
+    let body = match tokio::time::timeout(ARRIVAL, Limited::new(body, LARGEST_BODY).collect()).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            return refused(StatusCode::PAYLOAD_TOO_LARGE, "The request is too large");
+        }
+        Ok(Err(_)) => return refused(StatusCode::BAD_REQUEST, "The request broke off"),
+        Err(_) => return refused(StatusCode::REQUEST_TIMEOUT, "The request took too long to arrive"),
+    };
+    service.call(Request::from_parts(head, body)).await.map(Full::new)
+}
+
+fn refused(status: StatusCode, why: &str) -> Response<Full<Bytes>> {
+    json_answer(status, &json!({ "error": why })).map(Full::new)
+}
+
+/// Ctrl-C, or what service managers send.
+pub(crate) async fn stop_signal() {
+    let interrupt = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => {
+                tokio::select! {
+                    _ = interrupt => {}
+                    _ = terminate.recv() => {}
+                }
+            }
+            Err(_) => {
+                let _ = interrupt.await;
+            }
+        }
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = interrupt.await;
+    }
+}
