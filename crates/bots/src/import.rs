@@ -12,6 +12,7 @@ use duologue_store::{
     v12::{
         accounts::Account,
         kvs,
+        members::Member,
         turns::{Commit, Memory},
     },
 };
@@ -119,7 +120,7 @@ fn findings(folder: &Path, imported: &Imported) -> Result<Vec<Finding>, Error> {
             if !live.can_require(script, package) {
                 let place = format!("bots/{id}/{script}");
                 let message = format!(
-                    "requires {package}, which isn't there: put it, as pure JavaScript, into libraries/node_modules/"
+                    "requires {package}, which isn't there; packages can be put, as pure JavaScript, into libraries/node_modules/"
                 );
                 findings.push(Finding { place, message });
             }
@@ -191,6 +192,7 @@ fn make_folder(path: &Path) -> Result<(), Error> {
 #[derive(Default)]
 struct Remembered {
     accounts: Vec<Account>,
+    members: Vec<Member>,
     users: Vec<ChannelUser>,
     values: Vec<KeyValue>,
     sessions: Vec<DialogSession>,
@@ -226,6 +228,14 @@ fn remembered(path: &Path, now: i64) -> Result<Remembered, duologue_v12::Error> 
             is_super_admin: false,
         });
     }
+    for member in database.memberships()? {
+        found.members.push(Member {
+            strategy: member.strategy,
+            email: member.email.to_lowercase(),
+            workspace: member.workspace,
+            role: member.role,
+        });
+    }
     database.users(|user| {
         found.users.push(user);
         Ok(())
@@ -243,6 +253,7 @@ fn remembered(path: &Path, now: i64) -> Result<Remembered, duologue_v12::Error> 
 
 async fn bring_all(store: &Arc<Store>, found: Remembered, now: i64) -> Result<(), Error> {
     let accounts = store.bring_v12_accounts(found.accounts).await?;
+    let members = store.bring_v12_members(found.members).await?;
     let users: Vec<(String, String, Json)> = found
         .users
         .into_iter()
@@ -251,6 +262,7 @@ async fn bring_all(store: &Arc<Store>, found: Remembered, now: i64) -> Result<()
     let (users, values, sessions) = (users, found.values, found.sessions);
     tracing::info!(
         accounts,
+        members,
         users = users.len(),
         values = values.len(),
         sessions = sessions.len(),

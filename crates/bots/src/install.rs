@@ -75,6 +75,11 @@ impl LiveBot {
         if global { &self.shared.scripts } else { &self.scripts }
     }
 
+    /// Its configuration as the file says it.
+    pub fn config_file(&self) -> &duologue_dialog::Value {
+        &self.engine.config.file
+    }
+
     /// Whether a script of this bot finds what it requires.
     pub(crate) fn can_require(&self, script: &str, name: &str) -> bool {
         duologue_sandbox::provides(name) || self.scripts.resolve(script, name).is_some()

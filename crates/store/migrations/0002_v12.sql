@@ -16,6 +16,15 @@ CREATE TABLE v12_accounts (
     PRIMARY KEY (strategy, email)
 ) {clustered};
 
+-- Which workspace of the v12 installation an account belongs to, and as what.
+CREATE TABLE v12_members (
+    strategy TEXT NOT NULL,
+    email TEXT NOT NULL,
+    workspace TEXT NOT NULL,
+    role TEXT NOT NULL,
+    PRIMARY KEY (strategy, email, workspace)
+) {clustered};
+
 -- Attributes of users, shared by all bots.
 CREATE TABLE v12_users (
     channel TEXT NOT NULL,

@@ -3,7 +3,7 @@
 //! Their conversations, users and messages are rows like those of all bots; what only they have is
 //! here:
 //!
-//! * [`accounts`] of those who log in.
+//! * [`accounts`] of those who log in, [`members`] of workspaces and their roles.
 //! * [`turns`] what a conversation remembers, and the one transaction that ends a turn.
 //! * [`listen`] what users hear of the bot without asking.
 //! * [`traces`] of the latest turns, to be read.
@@ -15,6 +15,7 @@
 pub mod accounts;
 pub mod kvs;
 pub mod listen;
+pub mod members;
 pub mod traces;
 pub mod turns;
 

@@ -1,7 +1,7 @@
 // Bots of version 12 through the official client: docs/converse.md. The server serves `v12-data`.
 
 import http from 'node:http'
-import { assert, eventually, every, server, unique } from '../lib/harness.mjs'
+import { assert, eventually, every, pages, server, unique } from '../lib/harness.mjs'
 
 /** Its folder's name; as long as ids of the Cloud API, so that every answer is checked against its description. */
 const BOT = 'parcels-of-the-interop-suite'
@@ -42,7 +42,11 @@ const asBot = (client, conversation, text) =>
 
 every('a bot of version 12 is listed with the others', ['listBots', 'getBot'], async (w) => {
   const admin = w.asAdmin()
-  assert.ok((await admin.listBots({})).bots.some((bot) => bot.id === BOT && bot.name === 'Parcels'))
+  const listed = await pages(async (nextToken) => {
+    const { bots, meta } = await admin.listBots({ nextToken })
+    return { items: bots, token: meta.nextToken }
+  })
+  assert.ok(listed.flat().some((bot) => bot.id === BOT && bot.name === 'Parcels'))
   assert.equal((await admin.getBot({ id: BOT })).bot.id, BOT)
 })
 

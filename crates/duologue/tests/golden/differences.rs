@@ -40,7 +40,6 @@ const fn refuses(
 const NUMBERS: &str = "Choices can be answered by number";
 const TEMPLATES: &str = "What a user typed isn't evaluated";
 const ENGINE_ERRORS: &str = "Errors of the engine end in the error flow";
-const ADMIN_ROUTES: &str = "Routes of the studio and of the admin pages aren't served";
 const ALL_BOTS: &str = "The bot `___` doesn't exist";
 const UNKNOWN_STRATEGY: &str = "An unknown login strategy is called one";
 const HOME: &str = "There is no page at `/`";
@@ -103,11 +102,6 @@ pub const ALL: &[Difference] = &[
     answers("15", 21, ENGINE_ERRORS, FAILED_SYNTAX),
     answers("15", 22, ENGINE_ERRORS, BEGINS_ANEW),
     answers("15", 23, ENGINE_ERRORS, GOES_ON),
-    refuses("20", 25, ADMIN_ROUTES, 404, ""),
-    refuses("20", 26, ADMIN_ROUTES, 404, ""),
-    refuses("20", 27, ADMIN_ROUTES, 404, ""),
-    refuses("20", 28, ADMIN_ROUTES, 404, ""),
-    refuses("20", 29, ADMIN_ROUTES, 404, ""),
     refuses("24", 6, ALL_BOTS, 404, r#"{"errorCode":"BP_0044","message":"Not Found: Invalid Bot ID"}"#),
     refuses(
         "32",

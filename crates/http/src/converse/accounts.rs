@@ -52,6 +52,8 @@ pub(crate) enum Route {
     Logout,
     /// `GET …/getToken`
     GetToken,
+    /// `POST …/me/chatAuth`
+    ChatAuth,
     /// `GET /api/v1/admin/ping`
     Ping,
     /// `GET /api/v2/admin/user/profile`
@@ -84,6 +86,7 @@ impl Route {
             (&Method::GET, ["refresh"]) => Some(Route::Refresh),
             (&Method::GET, ["logout"]) => Some(Route::Logout),
             (&Method::GET, ["gettoken"]) => Some(Route::GetToken),
+            (&Method::POST, ["me", "chatauth"]) => Some(Route::ChatAuth),
             _ => None,
         }
     }
@@ -133,6 +136,7 @@ pub(crate) async fn serve(
             }
             .into())
         }
+        Route::ChatAuth => chat_auth(store, config, headers, body).await,
         Route::Ping => {
             auth::collaborator(store, &config.tokens, headers).await?;
             Ok(Answer::success("Pong", &format!("{{\"serverId\":{}}}", quoted(server_id(store)))).into())
@@ -195,13 +199,37 @@ async fn remember_chat_user(
     identity: &Identity,
 ) -> Result<(), ApiError> {
     let Some((channel, target)) = &login.chat_user else { return Ok(()) };
-    let value = serde_json::json!({ "email": identity.email, "strategy": identity.strategy });
+    let whom = (identity.email.as_str(), identity.strategy.as_str());
+    remember_pair(store, config, &format!("{channel}::{target}"), whom).await
+}
+
+/// Keeps under the name of a channel's user whom he logged in as.
+async fn remember_pair(
+    store: &Store,
+    config: &GlobalConfig,
+    pair: &str,
+    (email, strategy): (&str, &str),
+) -> Result<(), ApiError> {
+    let value = serde_json::json!({ "email": email, "strategy": strategy });
     let change = Change::Set {
-        key: format!("{channel}::{target}"),
+        key: pair.to_owned(),
         value: duologue_model::Json::of(&value),
         expires_in: u64::try_from(config.tokens.duration.as_millis()).ok(),
     };
     store.write_v12_values(vec![Write { bot: None, change }]).await.map_err(failed)
+}
+
+/// Somebody who has a token says which session of a bot is his; the bot signed it for him.
+async fn chat_auth(store: &Store, config: &GlobalConfig, headers: &HeaderMap, body: &Json) -> Result<Reply, ApiError> {
+    let claims = auth::anybody(store, &config.tokens, headers).await?;
+    let text = |name: &str| body.get(name).and_then(Json::as_str).unwrap_or_default();
+    let (bot, session) = (text("botId"), text("sessionId"));
+    if !config.tokens.is_chat_signature(bot, session, text("signature")) {
+        return Err(ApiError::bad_request("The signature doesn't belong to this session"));
+    }
+    let pair = session.strip_prefix(bot).and_then(|rest| rest.strip_prefix("::")).unwrap_or(session);
+    remember_pair(store, config, pair, (&claims.email, &claims.strategy)).await?;
+    Ok(Answer::success("Authenticated", "{}").into())
 }
 
 async fn register(store: &Store, config: &GlobalConfig, strategy: &str, body: &Json) -> Result<Reply, ApiError> {
@@ -288,7 +316,7 @@ fn version(config: &GlobalConfig) -> &str {
 }
 
 /// Whether an account is one now, whatever its token says.
-async fn is_super_admin(store: &Store, config: &GlobalConfig, claims: &Claims) -> Result<bool, ApiError> {
+pub(super) async fn is_super_admin(store: &Store, config: &GlobalConfig, claims: &Claims) -> Result<bool, ApiError> {
     let account = store.v12_account(&claims.strategy, &claims.email).await.map_err(failed)?;
     Ok(config.is_super_admin(&claims.email, &claims.strategy) || account.is_some_and(|account| account.is_super_admin))
 }

@@ -3,7 +3,7 @@
 use duologue_store::Store;
 use duologue_v12::{
     ApiError,
-    auth::token::{Claims, Presented, SERVER_EMAIL, TokenSettings},
+    auth::token::{CHAT_USERS, COLLABORATORS, Claims, Presented, SERVER_EMAIL, TokenSettings},
 };
 use http::{HeaderMap, header};
 
@@ -16,6 +16,26 @@ pub(crate) async fn collaborator(
     tokens: &TokenSettings,
     headers: &HeaderMap,
 ) -> Result<Claims, ApiError> {
+    checked(store, tokens, headers, COLLABORATORS).await
+}
+
+/// The same for whoever has logged in, chat users too.
+///
+/// # Errors
+/// As [`collaborator`].
+pub(crate) async fn anybody(store: &Store, tokens: &TokenSettings, headers: &HeaderMap) -> Result<Claims, ApiError> {
+    match checked(store, tokens, headers, COLLABORATORS).await {
+        Err(refused) if refused.status == 401 => checked(store, tokens, headers, CHAT_USERS).await,
+        settled => settled,
+    }
+}
+
+async fn checked(
+    store: &Store,
+    tokens: &TokenSettings,
+    headers: &HeaderMap,
+    audience: &str,
+) -> Result<Claims, ApiError> {
     let cookie = cookie(headers, "jwtToken");
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let presented = Presented {
@@ -23,7 +43,7 @@ pub(crate) async fn collaborator(
         cookie: cookie.as_deref(),
         csrf: text("csrf-token"),
     };
-    let claims = tokens.authenticate(presented, store.now().millis() / 1000)?;
+    let claims = tokens.authenticate_as(audience, presented, store.now().millis() / 1000)?;
     let stored = if claims.email == SERVER_EMAIL {
         None
     } else {

@@ -1,18 +1,25 @@
 //! The Converse dialect: `/api/v1/**`, as Botpress v12 spoke it (`spec/v12/converse-api.md`).
 //!
 //! [`serve`] takes every request through the dialect's own steps: body, origin, rate, bot; then the
-//! route's own checks, and the bot's rules about who may call (`restrict`): `message` for those on which users talk,
-//! `events` for those who listen, `accounts` for logging in. Texts, bodies and rules of the dialect are in the crate `v12`; turns are run by
-//! the crate `bots`. Here requests are taken apart and answers put together.
+//! route's own checks, and the bot's rules about who may call (`restrict`).
+//!
+//! * `message` has the routes on which users talk, `events` that on which they listen;
+//! * `accounts` is for logging in, `rights` for what roles allow, `bots` says which bots there are;
+//! * `turns` shows why a bot said what it said, `media` has its files.
+//!
+//! Texts, bodies and rules of the dialect are in the crate `v12`; turns are run by the crate `bots`. Here
+//! requests are taken apart and answers put together.
 
 mod accounts;
 mod answer;
 pub(crate) mod auth;
+mod bots;
 mod events;
 mod media;
 mod message;
 mod query;
 mod restrict;
+mod rights;
 mod throttle;
 mod turns;
 
@@ -215,6 +222,8 @@ async fn route(call: Call) -> Outcome {
         (&Method::GET | &Method::HEAD, ["api", "v1", "bots", _, "media", _]) => {
             media::serve(&call, segments[3], segments[5]).await
         }
+        (&Method::GET | &Method::HEAD, ["api", "v1", "bots", _]) => bots::show(&call, segments[3]).await,
+        (&Method::GET | &Method::HEAD, ["api", "v1" | "v2", "admin", "workspace", "bots"]) => bots::list(&call).await,
         _ => match accounts::Route::find(&call.method, &segments) {
             Some(route) => account(&call, &route).await,
             None => Err(Answer::cannot(call.method.as_str(), &path).into()),

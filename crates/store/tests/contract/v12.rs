@@ -4,6 +4,7 @@ use duologue_model::{Conversation, Identity, Json, id::BotId};
 use duologue_store::v12::{
     accounts::Account,
     kvs,
+    members::Member,
     traces::Latest,
     turns::{Commit, Committed, Due, Elsewhere, Memory, Said},
 };
@@ -23,6 +24,32 @@ fn account(strategy: &str, email: &str) -> Account {
         token_version: 1,
         attributes: Json::of(&serde_json::json!({"firstname": "Ada"})),
         is_super_admin: true,
+    }
+}
+
+contract! {
+    async fn members_have_a_role_in_a_workspace(bed: Bed) {
+        let member = |workspace: &str, role: &str| Member {
+            strategy: "default".into(),
+            email: "ada@example.org".into(),
+            workspace: workspace.into(),
+            role: role.into(),
+        };
+        let brought = bed.store.bring_v12_members(vec![member("one", "dev"), member("two", "admin")]).await.unwrap();
+        assert_eq!(brought, 2);
+        assert_eq!(bed.store.bring_v12_members(vec![member("one", "admin")]).await.unwrap(), 0, "what is here wins");
+        let role = async |strategy: &str, email: &str, workspace: &str| {
+            bed.store.v12_role(strategy, email, workspace).await.unwrap()
+        };
+        assert_eq!(role("default", "ada@example.org", "one").await.as_deref(), Some("dev"));
+        assert_eq!(role("default", "ada@example.org", "two").await.as_deref(), Some("admin"));
+        for (strategy, email, workspace) in [
+            ("ldap", "ada@example.org", "one"),
+            ("default", "bob@example.org", "one"),
+            ("default", "ada@example.org", "three"),
+        ] {
+            assert_eq!(role(strategy, email, workspace).await, None);
+        }
     }
 }
 

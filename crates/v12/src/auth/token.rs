@@ -189,15 +189,23 @@ impl TokenSettings {
     /// # Errors
     /// 401, `converse-api.md` § 6.2.
     pub fn authenticate(&self, presented: Presented<'_>, now: i64) -> Result<Claims, ApiError> {
+        self.authenticate_as(COLLABORATORS, presented, now)
+    }
+
+    /// The same on a route for this audience.
+    ///
+    /// # Errors
+    /// As [`TokenSettings::authenticate`].
+    pub fn authenticate_as(&self, audience: &str, presented: Presented<'_>, now: i64) -> Result<Claims, ApiError> {
         if self.cookie {
             let Some(cookie) = presented.cookie.filter(|cookie| !cookie.is_empty()) else {
                 return Err(ApiError::unauthorized("jwtToken cookie is missing"));
             };
-            let claims = self.verify(cookie, COLLABORATORS, now)?;
+            let claims = self.verify(cookie, audience, now)?;
             let proven = presented.csrf.is_some_and(|csrf| Some(csrf) == claims.csrf.as_deref());
             return if proven { Ok(claims) } else { Err(invalid()) };
         }
-        self.verify(bearer(presented.authorization)?, COLLABORATORS, now)
+        self.verify(bearer(presented.authorization)?, audience, now)
     }
 
     /// Checks a token.
