@@ -14,6 +14,8 @@ const LONGEST: usize = 8 * 1024;
 const BURST: f64 = 1000.0;
 /// Lines a second in the long run.
 const RATE: f64 = 100.0;
+/// How often the number of lines that were left out is told.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 /// After so many bytes reading pauses, which bounds what a flood costs.
 const STRIDE: usize = 1 << 20;
 const PAUSE: Duration = Duration::from_millis(100);
@@ -28,12 +30,12 @@ pub async fn read(mut from: impl AsyncRead + Unpin, mut take: impl FnMut(String)
     while let Ok(count @ 1..) = from.read(&mut chunk).await {
         lines.push(&chunk[..count], &mut |line| {
             if budget.spend() {
-                if budget.left_out > 0 {
-                    report(std::mem::take(&mut budget.left_out));
-                }
                 take(line);
             } else {
                 budget.left_out += 1;
+            }
+            if let Some(count) = budget.due() {
+                report(count);
             }
         });
         since_pause += count;
@@ -52,11 +54,13 @@ struct Budget {
     lines: f64,
     at: Instant,
     left_out: u64,
+    /// When it was last told how many were left out.
+    told_at: Option<Instant>,
 }
 
 impl Budget {
     fn new() -> Self {
-        Budget { lines: BURST, at: Instant::now(), left_out: 0 }
+        Budget { lines: BURST, at: Instant::now(), left_out: 0, told_at: None }
     }
 
     fn spend(&mut self) -> bool {
@@ -68,6 +72,15 @@ impl Budget {
             self.lines -= 1.0;
         }
         enough
+    }
+
+    /// How many lines were left out, if it is time to tell.
+    fn due(&mut self) -> Option<u64> {
+        let due = self.left_out > 0 && self.told_at.is_none_or(|told| self.at - told >= TELL_EVERY);
+        due.then(|| {
+            self.told_at = Some(self.at);
+            std::mem::take(&mut self.left_out)
+        })
     }
 }
 
