@@ -150,6 +150,28 @@ pub struct Flags {
     #[arg(long, env = "DUOLOGUE_WEBHOOK_BODY_LIMIT", value_name = "BYTES")]
     webhook_body_limit: Option<usize>,
 
+    /// Node.js that runs uploaded code of bots and integrations: a path, or a name to look for in PATH;
+    /// `off` runs none. [default: node]
+    #[arg(long, env = "DUOLOGUE_NODE", value_name = "PATH")]
+    node: Option<PathBuf>,
+
+    /// Most processes of uploaded code at once. [default: 32]
+    #[arg(long, env = "DUOLOGUE_HOSTED_PROCESSES", value_name = "N")]
+    hosted_processes: Option<usize>,
+
+    /// MiB of JavaScript objects that a process of uploaded code may have. [default: 256]
+    #[arg(long, env = "DUOLOGUE_HOSTED_MEMORY", value_name = "MIB")]
+    hosted_memory: Option<u64>,
+
+    /// Seconds that a process of uploaded code runs on when nobody calls it. [default: 300]
+    #[arg(long, env = "DUOLOGUE_HOSTED_IDLE", value_name = "SECONDS")]
+    hosted_idle: Option<u64>,
+
+    /// Whether uploaded code is kept from the files of this machine, and from processes and threads of
+    /// its own. Takes Node 20 or later. [default: true]
+    #[arg(long, env = "DUOLOGUE_HOSTED_CONFINED", value_name = "BOOL")]
+    hosted_confined: Option<bool>,
+
     /// The owner's token on the first start, instead of a random one.
     #[arg(long, env = "DUOLOGUE_INITIAL_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     initial_token: Option<String>,
@@ -215,6 +237,16 @@ pub struct Config {
     pub webhook_url: String,
     /// Bytes.
     pub webhook_body_limit: usize,
+    /// Node.
+    pub node: PathBuf,
+    /// Processes of uploaded code.
+    pub hosted_processes: usize,
+    /// MiB.
+    pub hosted_memory: u64,
+    /// Seconds.
+    pub hosted_idle: u64,
+    /// Whether it is kept from files, processes and threads.
+    pub hosted_confined: bool,
     /// The first token, if it is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub initial_token: Option<String>,
@@ -285,6 +317,11 @@ impl Flags {
             allow_outbound: pick!(allow_outbound, String::new()),
             bot_urls: pick!(bot_urls, BotUrls::default()),
             webhook_body_limit: pick!(webhook_body_limit, limits.webhook_body_bytes),
+            node: pick!(node, "node".into()),
+            hosted_processes: pick!(hosted_processes, 32),
+            hosted_memory: pick!(hosted_memory, 256),
+            hosted_idle: pick!(hosted_idle, 300),
+            hosted_confined: pick!(hosted_confined, true),
             initial_token: pick!(initial_token),
             secret_key: pick!(secret_key).filter(|key| !key.is_empty()),
         };
@@ -324,6 +361,9 @@ impl Config {
         }
         if let Some(folder) = self.v12_data.as_ref().filter(|folder| !folder.is_dir()) {
             return Err(Error::Invalid(format!("--v12-data: there is no folder {}", folder.display())));
+        }
+        if self.hosted_processes == 0 || self.hosted_memory < 32 || self.hosted_idle == 0 {
+            return invalid("--hosted-processes and --hosted-idle must be at least 1, --hosted-memory at least 32");
         }
         self.allow_list()?;
         if self.initial_token.as_ref().is_some_and(|token| token.len() < 20) {

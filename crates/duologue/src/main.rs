@@ -5,8 +5,10 @@ mod bot;
 mod calls;
 mod config;
 mod export;
+mod hosting;
 mod import;
 mod init;
+mod logs;
 mod replay;
 mod serve;
 mod token;
@@ -47,6 +49,7 @@ enum Command {
     /// Bots made for Botpress v12.
     #[command(subcommand)]
     Bot(bot::Command),
+    Logs(logs::Args),
     Trace(trace::Args),
     Replay(replay::Args),
     /// Copy the embedded database of a running server, consistently.
@@ -58,10 +61,19 @@ enum Command {
     /// The baselines of `bench`.
     #[command(hide = true)]
     BenchBare(duologue_bench::bare::Args),
+    /// Becomes a process of uploaded code.
+    #[command(hide = true, name = CODE_LAUNCHER)]
+    CodeLauncher {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<std::ffi::OsString>,
+    },
     /// Runs scripts of bots, spoken to over its pipes.
     #[command(hide = true, name = SCRIPT_WORKER)]
     ScriptWorker,
 }
+
+/// The hidden command that this binary starts itself with to run uploaded code.
+const CODE_LAUNCHER: &str = "code-launcher";
 
 /// The hidden command that this binary starts itself with to run scripts.
 const SCRIPT_WORKER: &str = "script-worker";
@@ -71,6 +83,9 @@ fn main() -> ExitCode {
     // A worker locks itself in before it has any thread.
     if let Some(Command::ScriptWorker) = cli.command {
         return duologue_sandbox::worker_main();
+    }
+    if let Some(Command::CodeLauncher { command }) = cli.command {
+        return duologue_hosted::launcher_main(command.into_iter());
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -84,9 +99,10 @@ fn main() -> ExitCode {
             Some(Command::Token(args)) => finish(token::run(args).await),
             Some(Command::Config(flags)) => finish(config::print(flags)),
             Some(Command::Export(args)) => finish_transfer(export::run(args).await),
+            Some(Command::Logs(args)) => finish_transfer(logs::run(args).await),
             Some(Command::Import(args)) => finish_transfer(import::run(args).await),
             Some(Command::Bot(command)) => finish(bot::run(command)),
-            Some(Command::ScriptWorker) => ExitCode::FAILURE,
+            Some(Command::ScriptWorker | Command::CodeLauncher { .. }) => ExitCode::FAILURE,
             Some(Command::Trace(args)) => match trace::run(args).await {
                 Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
                 result => finish(result),

@@ -3,7 +3,6 @@
 use std::{io::IsTerminal, path::PathBuf, sync::Arc, time::Duration};
 
 use duologue_bots::{Bots, Options};
-use duologue_bridge::NoHosting;
 use duologue_calls::Calls;
 use duologue_http::{App, Listeners, Metrics, Peer, RateLimit, Throttle};
 use duologue_outbound::AllowList;
@@ -21,6 +20,7 @@ use tokio::{
 use crate::{
     calls,
     config::{self, Config, Flags, LogFormat},
+    hosting::Host,
     init,
     unstuck::Unstuck,
 };
@@ -50,6 +50,9 @@ pub enum Error {
     /// The way to the code of bots and integrations.
     #[error(transparent)]
     Outbound(#[from] duologue_outbound::Error),
+    /// The host of uploaded code.
+    #[error(transparent)]
+    Hosted(#[from] duologue_hosted::Error),
     /// The log filter.
     #[error("--log is not valid: {0}")]
     Log(String),
@@ -76,8 +79,15 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
         welcome(&public_url, &config, &made);
     }
     let bots = open_bots(&config, &store, &public_url).await?;
-    let bridge = calls::bridge(&config, Arc::new(NoHosting))?;
-
+    let (stop, stopped) = watch::channel(false);
+    let host = Host::open(&config, &store, address, &webhook_url, stopped.clone()).await?;
+    let bridge = calls::bridge(&config, host.hosting())?;
+    // It ends last, so that nothing that is said while the server stops is lost.
+    let (stop_logs, logs_stopped) = watch::channel(false);
+    let logs = tokio::spawn({
+        let store = store.clone();
+        async move { store.keep_logs(logs_stopped).await }
+    });
     let listeners = Listeners::limited(config.listeners, config.listeners_per_user);
     let app = Arc::new(App {
         store: store.clone(),
@@ -90,7 +100,6 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
         throttle: Throttle::new(is_set("REVERSE_PROXY")),
         listeners: listeners.clone(),
     });
-    let (stop, stopped) = watch::channel(false);
     let timers = tokio::spawn(duologue_delivery::timers(store.clone(), stopped.clone()));
     let tunnels = tunnel.map(|listener| open_tunnels(listener, stopped.clone()));
     let watching = tokio::spawn(async move {
@@ -107,6 +116,9 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
     if let Some(tunnels) = tunnels {
         let _ = tunnels.await;
     }
+    host.close().await;
+    let _ = stop_logs.send(true);
+    let _ = logs.await;
     store.close();
     tracing::info!("stopped");
     Ok(())

@@ -96,6 +96,11 @@ impl Cache {
         self.tokens.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
+    /// Another number after every change of rights.
+    pub(crate) fn generation(&self) -> &AtomicU64 {
+        &self.generation
+    }
+
     fn get<T: Clone>(&self, map: &Found<T>, key: &[u8; 32]) -> Option<T> {
         let map = map.read().unwrap_or_else(PoisonError::into_inner);
         let (value, since) = map.get(key)?;

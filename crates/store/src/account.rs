@@ -103,6 +103,10 @@ pub(crate) enum Subject<'a> {
     Bot(&'a str, &'a str),
     /// A key of this integration version, made by that account.
     Integration(&'a str, &'a str),
+    /// A key for a process of this bot's code.
+    HostedBot(&'a str),
+    /// A key for a process of this integration version's code.
+    HostedIntegration(&'a str),
 }
 
 /// A new token. Without a given `secret` one is made; [`Key::value`] is the only place where it
@@ -116,13 +120,17 @@ pub(crate) async fn insert_token(
     let now = tx.now();
     let (kind, id, prefix) = match subject {
         Subject::Account(_) => ("pat", tx.ids().id::<kind::Pat>(now).to_string(), "bp_pat_"),
-        Subject::Bot(..) => ("bak", tx.ids().id::<kind::Bak>(now).to_string(), "bp_bak_"),
-        Subject::Integration(..) => ("iak", tx.ids().id::<kind::Iak>(now).to_string(), "bp_iak_"),
+        Subject::Bot(..) | Subject::HostedBot(_) => ("bak", tx.ids().id::<kind::Bak>(now).to_string(), "bp_bak_"),
+        Subject::Integration(..) | Subject::HostedIntegration(_) => {
+            ("iak", tx.ids().id::<kind::Iak>(now).to_string(), "bp_iak_")
+        }
     };
     let (account, bot, integration) = match subject {
-        Subject::Account(account) => (account, None, None),
-        Subject::Bot(bot, account) => (account, Some(bot), None),
-        Subject::Integration(integration, account) => (account, None, Some(integration)),
+        Subject::Account(account) => (Some(account), None, None),
+        Subject::Bot(bot, account) => (Some(account), Some(bot), None),
+        Subject::Integration(integration, account) => (Some(account), None, Some(integration)),
+        Subject::HostedBot(bot) => (None, Some(bot), None),
+        Subject::HostedIntegration(integration) => (None, None, Some(integration)),
     };
     let secret = secret.map_or_else(|| tx.ids().secret(prefix), str::to_owned);
     let hash = crypto::sha256_hex(secret.as_bytes());
@@ -377,10 +385,15 @@ impl Store {
     /// and forgets what was remembered of both.
     pub(crate) async fn write_rights<S: Script>(&self, script: S) -> Result<S::Out> {
         let out = self.write(script).await;
+        self.forget_rights();
+        out
+    }
+
+    /// Somebody may do more or less from now on.
+    pub(crate) fn forget_rights(&self) {
         self.access.clear();
         self.definitions.clear();
         self.callees.clear();
-        out
     }
 
     /// getAccount.

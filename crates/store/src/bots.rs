@@ -380,6 +380,7 @@ impl Script for Delete {
         let bot = named(tx, &inside, &self.id, true).await?;
         for sql in [
             "DELETE FROM tokens WHERE bot_id = ?1",
+            "DELETE FROM logs WHERE owner = ?1",
             "DELETE FROM bot_code WHERE bot_id = ?1",
             "DELETE FROM instances WHERE bot_id = ?1",
             "DELETE FROM outbox WHERE bot_id = ?1",
@@ -516,7 +517,7 @@ impl Script for ListKeys {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Key>> {
         let inside = self.actor.enter(tx, Role::Viewer).await?;
         require(tx, &inside, &self.bot).await?;
-        account::list_tokens(tx, "bot_id = ?1", &self.bot).await
+        account::list_tokens(tx, "bot_id = ?1 AND id NOT IN (SELECT token_id FROM hosted_tokens)", &self.bot).await
     }
 }
 

@@ -619,7 +619,11 @@ impl Script for Delete {
         } else {
             instances::refuse_if_installed(tx, &self.id).await?;
         }
-        for sql in ["DELETE FROM tokens WHERE integration_id = ?1", "DELETE FROM integrations WHERE id = ?1"] {
+        for sql in [
+            "DELETE FROM tokens WHERE integration_id = ?1",
+            "DELETE FROM logs WHERE owner = ?1",
+            "DELETE FROM integrations WHERE id = ?1",
+        ] {
             tx.execute(sql, params![&self.id]).await?;
         }
         Ok(())
@@ -636,7 +640,12 @@ impl Script for ListKeys {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Key>> {
         let inside = self.actor.enter(tx, Role::Viewer).await?;
         named(tx, &inside, &self.integration, false).await?;
-        account::list_tokens(tx, "integration_id = ?1", &self.integration).await
+        account::list_tokens(
+            tx,
+            "integration_id = ?1 AND id NOT IN (SELECT token_id FROM hosted_tokens)",
+            &self.integration,
+        )
+        .await
     }
 }
 

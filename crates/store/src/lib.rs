@@ -20,6 +20,7 @@
 //! * `vault` secrets of bots and integrations, encrypted.
 //! * `access` tokens and who they are; `account`, `workspaces`, `bots`, `integrations`: the admin
 //!   data; `callees` whom the server calls for them. `setup` the first start.
+//! * `logs` of bots and integrations; `hosted` the code that the server runs, and its tokens.
 //! * `v12` bots made for Botpress v12: accounts, memories, key-value stores, turns.
 //! * `outbox` what must be delivered, and how deliveries ended; `recurring` events of a schedule.
 //! * `timers` what becomes due; `idempotency` answers kept for repeated requests.
@@ -35,10 +36,12 @@ pub mod crypto;
 pub mod definitions;
 mod error;
 pub mod events;
+pub mod hosted;
 pub mod idempotency;
 pub mod import;
 pub mod integrations;
 pub mod live;
+pub mod logs;
 pub mod maintenance;
 pub mod messages;
 mod migrate;
@@ -95,6 +98,7 @@ pub struct Store {
     definitions: definitions::Cache,
     access: access::Cache,
     callees: callees::Cache,
+    sink: logs::Sink,
     /// Held for as long as the embedded database is open: one server a folder.
     _lock: Option<std::fs::File>,
 }
@@ -132,6 +136,7 @@ impl Store {
             definitions: definitions::Cache::default(),
             access: access::Cache::new(shared),
             callees: callees::Cache::default(),
+            sink: logs::Sink::default(),
             _lock: lock,
         };
         store.key = store.write(setup::ServerKey).await?;
@@ -154,6 +159,7 @@ impl Store {
             definitions: definitions::Cache::default(),
             access: access::Cache::new(true),
             callees: callees::Cache::default(),
+            sink: logs::Sink::default(),
             _lock: None,
         })
     }

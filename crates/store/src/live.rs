@@ -59,6 +59,8 @@ pub struct Live {
     pub outbox: Wakes,
     /// Woken when something became due sooner than known.
     pub timers: Notify,
+    /// Woken when lines were added to logs.
+    pub logs: Notify,
     next_due: std::sync::atomic::AtomicI64,
 }
 
@@ -68,6 +70,7 @@ impl Default for Live {
             feed: broadcast::channel(1024).0,
             outbox: Wakes::default(),
             timers: Notify::new(),
+            logs: Notify::new(),
             next_due: std::sync::atomic::AtomicI64::new(i64::MAX),
         }
     }

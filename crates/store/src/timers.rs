@@ -7,7 +7,7 @@
 use duologue_model::Timestamp;
 
 use crate::{
-    Result, Store, events, idempotency, messages, params, recurring, states, tasks,
+    Result, Store, events, hosted, idempotency, logs, messages, params, recurring, states, tasks,
     tx::{Script, Tx},
     v12, workflows,
 };
@@ -90,8 +90,9 @@ impl Script for Next {
 struct Tidy;
 
 impl Script for Tidy {
-    type Out = u64;
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<u64> {
+    /// How many rows, and whether somebody lost rights.
+    type Out = (u64, bool);
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(u64, bool)> {
         let now = tx.now().millis();
         let mut gone = tx
             .execute(
@@ -115,7 +116,9 @@ impl Script for Tidy {
             .await?;
         gone += v12::kvs::tidy(tx).await?;
         recurring::correct(tx).await?;
-        Ok(gone)
+        gone += logs::tidy(tx).await?;
+        let tokens = hosted::tidy(tx).await?;
+        Ok((gone + tokens, tokens > 0))
     }
 }
 
@@ -133,6 +136,10 @@ impl Store {
 
     /// Removes rows that were kept long enough; answers how many, a bounded number at a time.
     pub async fn tidy(&self) -> Result<u64> {
-        self.write(Tidy).await
+        let (gone, rights) = self.write(Tidy).await?;
+        if rights {
+            self.forget_rights();
+        }
+        Ok(gone)
     }
 }

@@ -10,7 +10,6 @@ use serde::Serialize;
 use super::actor;
 use crate::{
     call::{self, Call},
-    dispatch::no_operation,
     route::{Answer, Route},
 };
 
@@ -93,10 +92,6 @@ async fn get(call: Call) -> Answer {
 }
 
 async fn get_by_name(call: Call) -> Answer {
-    // The dialect has operations at such paths that aren't served; no version is called so.
-    if call.param(1) == "logs" {
-        return Err(no_operation(&call.method, &call.path).into());
-    }
     let integration = call.app.store.get_integration_by_name(actor(&call)?, call.param(0), call.param(1)).await?;
     answer(&call, &integration)
 }

@@ -10,6 +10,7 @@ mod hub;
 mod iaks;
 mod integrations;
 mod introspect;
+mod logs;
 mod workspace_members;
 mod workspaces;
 
@@ -31,6 +32,7 @@ pub(crate) const ROUTES: &[&[Route]] = &[
     iaks::ROUTES,
     integrations::ROUTES,
     introspect::ROUTES,
+    logs::ROUTES,
     workspace_members::ROUTES,
     workspaces::ROUTES,
 ];

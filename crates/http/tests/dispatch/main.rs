@@ -4,6 +4,7 @@
 
 mod bounds;
 mod coverage;
+mod logs;
 mod rate;
 mod security;
 
@@ -23,6 +24,7 @@ use tower::ServiceExt;
 /// A router over a fresh store, and who may use it.
 struct Bed {
     router: Router,
+    store: Arc<Store>,
     bot: String,
     token: String,
     _folder: tempfile::TempDir,
@@ -56,7 +58,7 @@ impl Bed {
         let client = || Client::new(Settings { allow: "127.0.0.0/8".parse().unwrap(), ..Settings::default() }).unwrap();
         let app = App {
             calls: Calls::new(store.clone(), Bridge::new(client(), client(), Arc::new(NoHosting)), "http://localhost"),
-            store,
+            store: store.clone(),
             limits,
             rate: RateLimit::new(per_second),
             metrics: Metrics::default(),
@@ -67,6 +69,7 @@ impl Bed {
         };
         Bed {
             router: duologue_http::router(Arc::new(app)),
+            store,
             bot: made.bot.as_str().into(),
             token: made.token.value.unwrap(),
             _folder: folder,
