@@ -28,6 +28,28 @@ pub enum LogFormat {
     Json,
 }
 
+/// On or off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Switch {
+    /// On.
+    #[default]
+    On,
+    /// Off.
+    Off,
+}
+
+/// Where the code of bots and integrations may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BotUrls {
+    /// Anywhere, in private networks too.
+    #[default]
+    Any,
+    /// On the public Internet, and where `--allow-outbound` says.
+    Public,
+}
+
 /// What can be set.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -117,6 +139,24 @@ pub struct Flags {
     #[arg(long, env = "DUOLOGUE_ALLOW_OUTBOUND", value_name = "LIST")]
     allow_outbound: Option<String>,
 
+    /// Whether events and messages are delivered to bots and integrations. While off they are kept.
+    /// [default: on]
+    #[arg(long, env = "DUOLOGUE_DELIVERIES", value_name = "SWITCH")]
+    deliveries: Option<Switch>,
+
+    /// Most calls at once to one bot, and to one integration in it. [default: 64]
+    #[arg(long, env = "DUOLOGUE_DELIVERIES_IN_FLIGHT", value_name = "N")]
+    deliveries_in_flight: Option<usize>,
+
+    /// Days for which attempts at deliveries are kept. [default: 7]
+    #[arg(long, env = "DUOLOGUE_DELIVERY_RETENTION", value_name = "DAYS")]
+    delivery_retention: Option<u32>,
+
+    /// Where the code of bots and integrations may be called: anywhere, or on the public Internet and
+    /// where --allow-outbound says. [default: any]
+    #[arg(long, env = "DUOLOGUE_BOT_URLS", value_name = "WHERE")]
+    bot_urls: Option<BotUrls>,
+
     /// The owner's token on the first start, instead of a random one.
     #[arg(long, env = "DUOLOGUE_INITIAL_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     initial_token: Option<String>,
@@ -172,6 +212,14 @@ pub struct Config {
     /// What requests of bots may reach.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub allow_outbound: String,
+    /// Whether there are deliveries.
+    pub deliveries: Switch,
+    /// Calls at once.
+    pub deliveries_in_flight: usize,
+    /// Days.
+    pub delivery_retention: u32,
+    /// Where bots may be.
+    pub bot_urls: BotUrls,
     /// The first token, if it is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub initial_token: Option<String>,
@@ -236,6 +284,10 @@ impl Flags {
             shutdown_timeout: pick!(shutdown_timeout, 10),
             v12_data: pick!(v12_data).filter(|folder| !folder.as_os_str().is_empty()),
             allow_outbound: pick!(allow_outbound, String::new()),
+            deliveries: pick!(deliveries, Switch::default()),
+            deliveries_in_flight: pick!(deliveries_in_flight, duologue_delivery::IN_FLIGHT),
+            delivery_retention: pick!(delivery_retention, 7),
+            bot_urls: pick!(bot_urls, BotUrls::default()),
             initial_token: pick!(initial_token),
             secret_key: pick!(secret_key).filter(|key| !key.is_empty()),
         };
@@ -273,6 +325,9 @@ impl Config {
         if let Some(folder) = self.v12_data.as_ref().filter(|folder| !folder.is_dir()) {
             return Err(Error::Invalid(format!("--v12-data: there is no folder {}", folder.display())));
         }
+        if self.deliveries_in_flight == 0 {
+            return invalid("--deliveries-in-flight must be at least 1");
+        }
         self.allow_list()?;
         if self.initial_token.as_ref().is_some_and(|token| token.len() < 20) {
             return invalid("--initial-token must have at least 20 characters");
@@ -286,6 +341,14 @@ impl Config {
     /// What requests of bots may reach besides the public Internet.
     pub fn allow_list(&self) -> Result<AllowList, Error> {
         self.allow_outbound.parse().map_err(|error| Error::Invalid(format!("--allow-outbound: {error}")))
+    }
+
+    /// What calls to the code of bots and integrations may reach.
+    pub fn reachable_bots(&self) -> Result<AllowList, Error> {
+        match self.bot_urls {
+            BotUrls::Any => "*".parse().map_err(|error| Error::Invalid(format!("--bot-urls: {error}"))),
+            BotUrls::Public => self.allow_list(),
+        }
     }
 
     /// Where the data is.

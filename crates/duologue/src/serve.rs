@@ -3,8 +3,10 @@
 use std::{io::IsTerminal, path::PathBuf, sync::Arc, time::Duration};
 
 use duologue_bots::{Bots, Options};
+use duologue_bridge::{Bridge, NoHosting};
+use duologue_delivery::Deliveries;
 use duologue_http::{App, Listeners, Metrics, Peer, RateLimit, Throttle};
-use duologue_outbound::AllowList;
+use duologue_outbound::{AllowList, Client, Settings};
 use duologue_store::{Store, setup::Made};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -17,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    config::{self, Config, Flags, LogFormat},
+    config::{self, Config, Flags, LogFormat, Switch},
     init,
     unstuck::Unstuck,
 };
@@ -25,6 +27,9 @@ use crate::{
 /// Most bytes in the line and headers of a request: a wall behind the bounds of the dialects, at
 /// which a connection is broken off.
 const HEADER_BYTES: usize = 64 * 1024;
+
+/// How long calls to bots may go on after the signal to stop.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why the server doesn't run.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +49,9 @@ pub enum Error {
     /// The v12 bots.
     #[error(transparent)]
     Bots(#[from] duologue_bots::Error),
+    /// The clients for calls to bots.
+    #[error("calls to bots can't be made: {0}")]
+    Outbound(#[from] duologue_outbound::Error),
     /// The log filter.
     #[error("--log is not valid: {0}")]
     Log(String),
@@ -81,7 +89,12 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
         listeners: listeners.clone(),
     });
     let (stop, stopped) = watch::channel(false);
-    let timers = tokio::spawn(duologue_delivery::timers(store.clone(), stopped.clone()));
+    let days = u64::from(config.delivery_retention);
+    let keep_attempts = Duration::from_secs(days * 24 * 60 * 60);
+    let timers = tokio::spawn(duologue_delivery::timers(store.clone(), keep_attempts, stopped.clone()));
+    let (closing, close) = watch::channel(false);
+    let deliveries = deliver(&config, &store, bots.clone())?;
+    let delivering = tokio::spawn(deliver_until_signal(deliveries, closing));
     let tunnels = tunnel.map(|listener| open_tunnels(listener, stopped.clone()));
     let watching = tokio::spawn(async move {
         if let Some(bots) = bots {
@@ -89,7 +102,9 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
         }
     });
     tracing::info!(url = public_url, version = env!("CARGO_PKG_VERSION"), "serving");
-    accept(listener, duologue_http::router(app), &config, &listeners).await;
+    accept(listener, duologue_http::router(app), &config, &listeners, close).await;
+    // It has ended before: that is why connections are closed.
+    let _ = delivering.await;
     // The timers end before the store does. An error means that they are gone already.
     let _ = stop.send(true);
     let _ = timers.await;
@@ -111,6 +126,38 @@ fn open_tunnels(listener: TcpListener, stopped: watch::Receiver<bool>) -> tokio:
         }
     }
     tokio::spawn(duologue_tunnel::serve(listener, duologue_tunnel::Limits::default(), stopped))
+}
+
+/// What delivers, if it is switched on.
+fn deliver(config: &Config, store: &Arc<Store>, bots: Option<Bots>) -> Result<Option<Deliveries>, Error> {
+    let client = |allow: AllowList| Client::new(Settings { allow, ..Settings::default() });
+    let local = "127.0.0.0/8, ::1/128".parse()?;
+    let bridge = Bridge::new(client(config.reachable_bots()?)?, client(local)?, Arc::new(NoHosting));
+    let deliveries = Deliveries {
+        store: store.clone(),
+        bridge,
+        bots,
+        in_flight: config.deliveries_in_flight,
+        patience: Duration::from_secs(config.shutdown_timeout).min(LONGEST_PATIENCE),
+    };
+    Ok((config.deliveries == Switch::On).then_some(deliveries))
+}
+
+/// Delivers until the server is told to stop, lets calls under way end, and only then has it close:
+/// bots that are being called need it.
+async fn deliver_until_signal(deliveries: Option<Deliveries>, closing: watch::Sender<bool>) {
+    let (stop, stopped) = watch::channel(false);
+    let delivering = async {
+        if let Some(deliveries) = deliveries {
+            duologue_delivery::deliver(deliveries, stopped).await;
+        }
+    };
+    let stopping = async {
+        stop_signal().await;
+        let _ = stop.send(true);
+    };
+    tokio::join!(delivering, stopping);
+    let _ = closing.send(true);
 }
 
 /// The bots of the v12 data folder, if one is to be served.
@@ -156,12 +203,21 @@ fn start_logging(config: &Config) -> Result<(), Error> {
 }
 
 /// Takes connections until told to stop, then lets running requests finish.
-async fn accept(listener: TcpListener, router: axum::Router, config: &Config, listeners: &Listeners) {
+async fn accept(
+    listener: TcpListener,
+    router: axum::Router,
+    config: &Config,
+    listeners: &Listeners,
+    mut close: watch::Receiver<bool>,
+) {
     let graceful = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(config.connections));
     let [header_time, body_time, patience] =
         [config.header_timeout, config.body_timeout, config.shutdown_timeout].map(Duration::from_secs);
-    let mut signal = std::pin::pin!(stop_signal());
+    // An error means that whoever would tell is gone.
+    let mut signal = std::pin::pin!(async move {
+        let _ = close.wait_for(|close| *close).await;
+    });
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(header_time).max_buf_size(HEADER_BYTES);
     loop {
