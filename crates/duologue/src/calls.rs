@@ -5,18 +5,14 @@ use std::sync::Arc;
 use duologue_bridge::{Bridge, Hosting};
 use duologue_outbound::{AllowList, Client, Settings};
 
-use crate::config::{BotUrls, Config};
+use crate::config::Config;
 
 /// What `hosting` runs listens here.
 const LOOPBACK: &str = "127.0.0.0/8, ::1";
 
 /// The bridge, as it is configured. Connections to hosted code and to developers' URLs are apart.
 pub fn bridge(config: &Config, hosting: Arc<dyn Hosting>) -> Result<Bridge, super::serve::Error> {
-    let remote = match config.bot_urls {
-        BotUrls::Any => "*".parse()?,
-        BotUrls::Public => config.allow_list()?,
-    };
-    Ok(Bridge::new(client(remote)?, client(LOOPBACK.parse()?)?, hosting))
+    Ok(Bridge::new(client(config.reachable_bots()?)?, client(LOOPBACK.parse()?)?, hosting))
 }
 
 fn client(allow: AllowList) -> Result<Client, duologue_outbound::Error> {
