@@ -66,7 +66,7 @@ async fn install(bed: &Bed, plugins: Value) -> Bot {
 }
 
 fn shown(bot: &Bot) -> Value {
-    serde_json::to_value(bot.view("https://x", true)).unwrap()
+    serde_json::to_value(bot.view("https://x", "https://x", true)).unwrap()
 }
 
 contract! {
