@@ -34,7 +34,8 @@ pub fn run(binary: &Path, database: Option<&str>, filter: Option<&str>) -> Resul
         .env("DUOLOGUE_URL", &server.url)
         .env("DUOLOGUE_TOKEN", &server.token)
         .env("DUOLOGUE_BOT_ID", &server.bot_id)
-        .env("DUOLOGUE_WORKSPACE_ID", &server.workspace_id);
+        .env("DUOLOGUE_WORKSPACE_ID", &server.workspace_id)
+        .env("DUOLOGUE_TUNNEL_URL", &server.tunnel_url);
     if let Some(filter) = filter {
         command.args(["--filter", filter]);
     }

@@ -28,6 +28,8 @@ pub struct Server {
     pub bot_id: String,
     /// The first workspace.
     pub workspace_id: String,
+    /// Where tunnels of developers are opened.
+    pub tunnel_url: String,
 }
 
 impl Server {
@@ -44,16 +46,28 @@ impl Server {
 
         let port = scratch::free_port()?;
         let address = format!("127.0.0.1:{port}");
+        let tunnels = format!("127.0.0.1:{}", scratch::free_port()?);
         let log = File::create(log_of(&files))?;
         let mut command = Command::new(binary);
-        command.args(["serve", "--listen", &address, "--data"]).arg(&data).args(&on_database);
+        command
+            .args(["serve", "--listen", &address, "--tunnel-listen", &tunnels, "--data"])
+            .arg(&data)
+            .args(&on_database);
         command.arg("--v12-data").arg(crate::interop::directory().join("v12-data"));
         command.stdout(log.try_clone()?).stderr(log);
         let mut process = Background::start("the server", "TERM", &mut command)?;
         process
             .await_ready(Duration::from_secs(30), || is_ready(&address))
             .map_err(|error| format!("{error}\n{}", scratch::tail(&log_of(&files))))?;
-        Ok(Server { process, files, url: format!("http://{address}"), token, bot_id, workspace_id })
+        Ok(Server {
+            process,
+            files,
+            url: format!("http://{address}"),
+            token,
+            bot_id,
+            workspace_id,
+            tunnel_url: format!("http://{tunnels}"),
+        })
     }
 
     /// The end of its log, if it isn't running any more.

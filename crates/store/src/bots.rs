@@ -1,11 +1,12 @@
 //! Bots and their keys (`spec/cloud/admin.md` § 5).
 //!
 //! * `definition` what a bot is made of, and changes to it; `parts` what its definitions share with
-//!   those of integrations; `instances` the integrations installed in it.
+//!   those of integrations; `instances` the integrations installed in it, `plugins` the plugins.
 
 pub mod definition;
 pub mod instances;
 pub mod parts;
+pub mod plugins;
 
 use std::collections::BTreeMap;
 
@@ -236,10 +237,7 @@ async fn rest(tx: &mut Tx<'_>, bot: &Stored, change: &Change) -> Result<()> {
         )
         .await?;
     }
-    // No plugin can be made on this server yet, so none can be installed.
-    if let Some(plugin) = change.plugins.values().flatten().next() {
-        return Err(Refusal::reference_not_found("plugin", &plugin.id).into());
-    }
+    plugins::apply(tx, bot, &change.plugins).await?;
     instances::apply(tx, bot, &change.integrations, change.by_alias).await
 }
 
@@ -250,6 +248,10 @@ pub struct Bot {
     pub stored: Stored,
     /// What is installed, oldest first.
     pub instances: Vec<Instance>,
+    /// The installed plugins, by alias.
+    pub plugins: Vec<plugins::Installed>,
+    /// Its definition together with what its plugins bring along.
+    pub definition: Definition,
 }
 
 /// A bot as the API shows it.
@@ -261,7 +263,7 @@ pub struct View<'a> {
     updated_at: Timestamp,
     signing_secret: &'a str,
     integrations: BTreeMap<&'a str, instances::View<'a>>,
-    plugins: BTreeMap<&'a str, ()>,
+    plugins: BTreeMap<&'a str, plugins::View<'a>>,
     #[serde(flatten)]
     definition: &'a Definition,
     tags: &'a Tags,
@@ -290,8 +292,8 @@ impl Bot {
             updated_at: bot.updated_at,
             signing_secret: &bot.signing_secret,
             integrations: instances::views(&self.instances, public_url, webhook_url, by_alias),
-            plugins: BTreeMap::new(),
-            definition: &bot.definition,
+            plugins: self.plugins.iter().map(|one| (one.alias.as_str(), one.view(public_url))).collect(),
+            definition: &self.definition,
             tags: &bot.tags,
             name: &bot.name,
             url: bot.url.as_deref(),
@@ -308,7 +310,10 @@ impl Bot {
 async fn with_instances(tx: &mut Tx<'_>, mut stored: Stored) -> Result<Bot> {
     recurring::overlay(tx, &stored.id, &mut stored.definition).await?;
     let instances = instances::list(tx, stored.id.as_str()).await?;
-    Ok(Bot { stored, instances })
+    let mut plugins = plugins::list(tx, stored.id.as_str()).await?;
+    plugins::resolve(tx, &mut plugins, &instances).await?;
+    let definition = plugins::merged(&stored.definition, &plugins);
+    Ok(Bot { stored, instances, plugins, definition })
 }
 
 struct Create {
@@ -383,6 +388,9 @@ impl Script for Delete {
             "DELETE FROM logs WHERE owner = ?1",
             "DELETE FROM bot_code WHERE bot_id = ?1",
             "DELETE FROM instances WHERE bot_id = ?1",
+            "DELETE FROM bot_plugins WHERE bot_id = ?1",
+            "DELETE FROM bot_versions WHERE bot_id = ?1",
+            "DELETE FROM shareable_ids WHERE bot_id = ?1",
             "DELETE FROM outbox WHERE bot_id = ?1",
             "DELETE FROM dead_letters WHERE bot_id = ?1",
             "DELETE FROM delivery_attempts WHERE bot_id = ?1",
@@ -474,7 +482,11 @@ impl Script for List {
             query.text.push(')');
         }
         if !self.plugins.is_empty() {
-            query.text.push_str(" AND 1 = 0");
+            query.text.push_str(
+                " AND EXISTS (SELECT 1 FROM bot_plugins p CROSS JOIN plugins g WHERE g.id = p.plugin_id AND p.bot_id = b.id",
+            );
+            query.and_in("g.name", self.plugins.iter().cloned());
+            query.text.push(')');
         }
         query.after(self.page.after.as_ref(), order, "b.id", self.sort.ascending);
         query.order(order, "b.id", self.sort.ascending, self.page.size.get() + 1);

@@ -11,7 +11,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    Result, Store, params,
+    Result, Store,
+    bots::{self, instances, plugins},
+    params,
     states::{Key, PayloadCheck},
     tx::{Script, Tx},
 };
@@ -74,13 +76,26 @@ impl Script for Load {
         let row = tx.query_opt("SELECT body FROM bots WHERE id = ?1", params![&self.0]).await?;
         let text = row.map_or(Ok("{}".into()), |mut row| row.text())?;
         let Ok(body) = serde_json::from_str::<Body>(&text) else { return Ok(States::new()) };
+        // A schema that can't be compiled was refused when the bot was deployed.
+        let compiled = |schema: &Value| jsonschema::validator_for(schema).ok();
         let compile = |definition: Definition| StateDefinition {
             kind: definition.r#type,
             expiry: definition.expiry.map(|millis| millis as i64),
-            // A schema that can't be compiled was refused when the bot was deployed.
-            schema: definition.schema.and_then(|schema| jsonschema::validator_for(&schema).ok()),
+            schema: definition.schema.as_ref().and_then(compiled),
         };
-        Ok(body.states.into_iter().map(|(name, definition)| (name, Arc::new(compile(definition)))).collect())
+        let mut states: States =
+            body.states.into_iter().map(|(name, definition)| (name, Arc::new(compile(definition)))).collect();
+        let mut plugins = plugins::list(tx, self.0.as_str()).await?;
+        if !plugins.is_empty() {
+            let instances = instances::list(tx, self.0.as_str()).await?;
+            plugins::resolve(tx, &mut plugins, &instances).await?;
+            for (name, state) in plugins::merged(&bots::Definition::default(), &plugins).states {
+                let schema = compiled(&state.schema.value());
+                let compiled = StateDefinition { kind: state.r#type.name().to_owned(), expiry: state.expiry, schema };
+                states.insert(name, Arc::new(compiled));
+            }
+        }
+        Ok(states)
     }
 }
 

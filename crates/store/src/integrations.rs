@@ -8,20 +8,22 @@
 
 pub mod definition;
 mod list;
-mod ranges;
+pub(crate) mod ranges;
 
 use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use definition::Body;
-pub use definition::{Change, Definition, LifecycleStatus, VerificationStatus, Visibility};
+pub use definition::{
+    Change, Definition, Entity, Interface, LifecycleStatus, MAX_ASSET, Named, VerificationStatus, Visibility,
+};
 use duologue_model::{
     Error as Refusal, ErrorKind, Identity, Json, Timestamp, View as CallerView,
     admin::{Key, Role},
     id::{IntegrationId, Kind},
 };
 pub use list::{Item, List, Listed, Order};
-use ranges::Wanted;
+pub(crate) use ranges::Wanted;
 use semver::Version;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
@@ -29,7 +31,7 @@ use crate::{
     Error, Result, Store,
     account::{self, Subject},
     bots::{instances, parts},
-    params,
+    catalog, params,
     sql::Row,
     tx::{Script, Tx},
     vault::Sealed,
@@ -392,8 +394,10 @@ impl Script for Create {
         }
         self.new.apply_secrets(&mut made.secrets)?;
         let made = made.with_summary();
+        let made = self.new.implement(tx, made).await?;
         if !self.dry {
             insert(tx, &made, self.new.code.as_ref()).await?;
+            note_interfaces(tx, &made).await?;
             if let Some(icon) = &self.new.icon {
                 share_icon(tx, &made.head, icon).await?;
             }
@@ -414,23 +418,8 @@ impl Create {
     async fn identity(&self, tx: &mut Tx<'_>, inside: &Inside) -> Result<(String, Version), Error> {
         let name = self.new.name.clone().ok_or_else(|| Refusal::invalid_payload("name is missing"))?;
         let version = self.new.version.as_deref().ok_or_else(|| Refusal::invalid_payload("version is missing"))?;
-        if let Some(handle) = check_name(&name)? {
-            self.refuse_foreign_handle(tx, inside, handle).await?;
-        }
-        parts::at_most("version", version, 200)?;
-        let refuse = |e| Refusal::invalid_payload(format!("version must be a semantic version such as 1.0.0: {e}"));
-        Ok((name, Version::parse(version).map_err(refuse)?))
-    }
-
-    /// Nobody releases integrations under another workspace's handle. Handles that no workspace here
-    /// has are let through: integrations made elsewhere keep their names.
-    async fn refuse_foreign_handle(&self, tx: &mut Tx<'_>, inside: &Inside, handle: &str) -> Result<()> {
-        let sql = "SELECT id FROM workspaces WHERE handle = ?1 AND id <> ?2";
-        if tx.query_opt(sql, params![handle, &inside.workspace]).await?.is_some() {
-            let text = format!("names that begin with \"{handle}/\" belong to the workspace with that handle");
-            return Err(Refusal::invalid_payload(text).into());
-        }
-        Ok(())
+        check_own_name(tx, inside, &name).await?;
+        Ok((name, check_version(version)?))
     }
 
     async fn earlier(
@@ -461,6 +450,53 @@ impl Create {
     }
 }
 
+/// Refuses malformed names, and such as begin with another workspace's handle. Handles that no
+/// workspace here has are let through: what was made elsewhere keeps its name.
+pub(crate) async fn check_own_name(tx: &mut Tx<'_>, inside: &Inside, name: &str) -> Result<()> {
+    let Some(handle) = check_name(name)? else { return Ok(()) };
+    let sql = "SELECT id FROM workspaces WHERE handle = ?1 AND id <> ?2";
+    if tx.query_opt(sql, params![handle, &inside.workspace]).await?.is_some() {
+        let text = format!("names that begin with \"{handle}/\" belong to the workspace with that handle");
+        return Err(Refusal::invalid_payload(text).into());
+    }
+    Ok(())
+}
+
+/// Refuses what isn't a semantic version.
+pub(crate) fn check_version(version: &str) -> Result<Version, Refusal> {
+    parts::at_most("version", version, 200)?;
+    Version::parse(version)
+        .map_err(|e| Refusal::invalid_payload(format!("version must be a semantic version such as 1.0.0: {e}")))
+}
+
+/// One that a workspace may depend on: by id, else the best of a name, its own first.
+pub(crate) async fn usable(
+    tx: &mut Tx<'_>,
+    workspace: &str,
+    id: Option<&str>,
+    name: &str,
+    version: &str,
+) -> Result<Option<Head>> {
+    let found = match id {
+        Some(id) => find(tx, id, false).await?,
+        None => {
+            let mut found = None;
+            for (condition, value) in [("g.workspace_id = ?2", workspace), ("g.visibility <> ?2", "private")] {
+                match by_name(tx, condition, value, name, version).await {
+                    Ok(best) => {
+                        found = Some(best);
+                        break;
+                    }
+                    Err(error) if error.refused().is_some() => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            found
+        }
+    };
+    Ok(found.map(|found| found.head).filter(|head| head.is_usable_by(workspace)))
+}
+
 /// Refuses malformed names; answers the handle in front of the slash.
 fn check_name(name: &str) -> Result<Option<&str>, Refusal> {
     let good = |part: &str| {
@@ -474,6 +510,32 @@ fn check_name(name: &str) -> Result<Option<&str>, Refusal> {
             "name has up to 100 lower-case letters, digits, \"-\" and \"_\", and may begin with the workspace's handle and \"/\"",
         )),
     }
+}
+
+impl Change {
+    /// Finds the interfaces that are implemented.
+    async fn implement(&self, tx: &mut Tx<'_>, mut of: Stored) -> Result<Stored> {
+        let workspace = of.head.workspace_id.clone();
+        for (key, change) in &self.interfaces {
+            let entries = &mut of.body.definition.interfaces;
+            let Some(change) = change else {
+                entries.remove(key);
+                continue;
+            };
+            let found: Option<catalog::interfaces::Interface> =
+                catalog::usable(tx, &workspace, Some(&change.id), "", "").await?;
+            let found = found.ok_or_else(|| Refusal::reference_not_found("interface", &change.id))?;
+            let new = change.over(entries.get(key), &found.head.name, &found.head.version);
+            entries.insert(key.clone(), new);
+        }
+        Ok(of)
+    }
+}
+
+/// Notes which interfaces a version implements.
+async fn note_interfaces(tx: &mut Tx<'_>, of: &Stored) -> Result<()> {
+    let implemented = of.body.definition.interfaces.values().map(|entry| entry.id.clone());
+    catalog::note_interfaces(tx, &of.head.id, implemented).await
 }
 
 async fn insert(tx: &mut Tx<'_>, new: &Stored, code: Option<&String>) -> Result<()> {
@@ -531,10 +593,11 @@ impl Script for Update {
             stored.url.clone_from(url);
         }
         stored.head.updated_at = tx.now().max(stored.head.updated_at.plus_millis(1));
-        let stored = stored.with_summary();
+        let stored = self.change.implement(tx, stored.with_summary()).await?;
         if self.dry {
             return Ok(stored.into());
         }
+        note_interfaces(tx, &stored).await?;
         let head = &stored.head;
         tx.execute(
             "UPDATE integrations SET visibility = ?2, url = ?3, body = ?4, secrets = ?5, code = COALESCE(?6, code), updated_at = ?7 WHERE id = ?1",
@@ -622,6 +685,7 @@ impl Script for Delete {
         for sql in [
             "DELETE FROM tokens WHERE integration_id = ?1",
             "DELETE FROM logs WHERE owner = ?1",
+            "DELETE FROM interface_uses WHERE user_id = ?1",
             "DELETE FROM integrations WHERE id = ?1",
         ] {
             tx.execute(sql, params![&self.id]).await?;

@@ -18,8 +18,8 @@
 //! * `conversations`, `participants`, `messages`, `users`, `events`, `states`, `workflows`,
 //!   `tasks`, `tag_index`, `analytics`, `import`: the runtime data.
 //! * `vault` secrets of bots and integrations, encrypted.
-//! * `access` tokens and who they are; `account`, `workspaces`, `bots`, `integrations`: the admin
-//!   data; `callees` whom the server calls for them. `setup` the first start.
+//! * `access` tokens and who they are; `account`, `workspaces`, `bots`, `integrations`, `catalog`:
+//!   the admin data; `callees` whom the server calls for them. `setup` the first start.
 //! * `logs` of bots and integrations; `hosted` the code that the server runs, and its tokens.
 //! * `v12` bots made for Botpress v12: accounts, memories, key-value stores, turns.
 //! * `outbox` what must be delivered, and how deliveries ended; `recurring` events of a schedule.
@@ -31,6 +31,7 @@ pub mod account;
 pub mod analytics;
 pub mod bots;
 pub mod callees;
+pub mod catalog;
 pub mod conversations;
 pub mod crypto;
 pub mod definitions;

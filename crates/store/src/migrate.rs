@@ -10,6 +10,7 @@ pub(crate) const MIGRATIONS: &[(&str, &str)] = &[
     ("foundation", include_str!("../migrations/0001_foundation.sql")),
     ("v12", include_str!("../migrations/0002_v12.sql")),
     ("delivery", include_str!("../migrations/0003_delivery.sql")),
+    ("platform", include_str!("../migrations/0004_platform.sql")),
     ("logs", include_str!("../migrations/0005_logs.sql")),
 ];
 

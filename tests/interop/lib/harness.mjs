@@ -22,6 +22,8 @@ export const server = {
   token: env('DUOLOGUE_TOKEN'),
   botId: env('DUOLOGUE_BOT_ID'),
   workspaceId: env('DUOLOGUE_WORKSPACE_ID'),
+  /** Where `bp dev` opens its tunnels: `--tunnel-listen`. */
+  tunnelUrl: env('DUOLOGUE_TUNNEL_URL').replace(/\/$/, ''),
 }
 
 const proxy = new Proxy(server.url)
@@ -33,6 +35,9 @@ after(() => {
     appendFileSync(process.env.INTEROP_COVERAGE, [...proxy.covered].map((line) => `${line}\n`).join(''))
   }
 })
+
+/** Where clients reach the server: every answer is checked on its way. */
+export const apiUrl = () => proxy.url
 
 /** An id of the right form that names nothing. */
 export const nobody = (prefix) => `${prefix}_01HZZZZZZZZZZZZZZZZZZZZZZZ`

@@ -7,7 +7,7 @@ use duologue_store::{
 };
 use serde::Serialize;
 
-use super::actor;
+use super::{actor, may_break};
 use crate::{
     call::{self, Call},
     route::{Answer, Route},
@@ -36,11 +36,6 @@ pub(super) fn answer(call: &Call, integration: &Integration) -> Answer {
 pub(super) fn answer_page(call: &Call, page: &Page<Item>) -> Answer {
     let items = page.items.iter().map(|item| item.view(&call.app.public_url)).collect();
     call.list("integrations", &Page { items, next: page.next.clone() })
-}
-
-/// Whether the caller takes the blame for what bots will miss.
-fn may_break(call: &Call) -> bool {
-    call.header("x-bypass-breaking-changes-detection").is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
 
 /// What a list is asked for; the hub's has no actor.

@@ -10,8 +10,10 @@ mod deliveries;
 mod hub;
 mod iaks;
 mod integrations;
+mod interfaces;
 mod introspect;
 mod logs;
+mod plugins;
 mod workspace_members;
 mod workspaces;
 
@@ -33,8 +35,10 @@ pub(crate) const ROUTES: &[&[Route]] = &[
     hub::ROUTES,
     iaks::ROUTES,
     integrations::ROUTES,
+    interfaces::ROUTES,
     introspect::ROUTES,
     logs::ROUTES,
+    plugins::ROUTES,
     workspace_members::ROUTES,
     workspaces::ROUTES,
 ];
@@ -43,6 +47,11 @@ pub(crate) const ROUTES: &[&[Route]] = &[
 fn actor(call: &Call) -> Result<Actor, Refusal> {
     let workspace = call.header("x-workspace-id").filter(|id| !id.is_empty()).map(str::to_owned);
     Ok(Actor { account: call.account()?.to_owned(), workspace })
+}
+
+/// Whether the caller takes the blame for what others will miss.
+fn may_break(call: &Call) -> bool {
+    call.header("x-bypass-breaking-changes-detection").is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
 
 /// A kept value, as it travels both ways.

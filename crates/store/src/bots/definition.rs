@@ -57,6 +57,19 @@ pub enum StateScope {
     Workflow,
 }
 
+impl StateScope {
+    /// The word on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            StateScope::Conversation => "conversation",
+            StateScope::User => "user",
+            StateScope::Bot => "bot",
+            StateScope::Task => "task",
+            StateScope::Workflow => "workflow",
+        }
+    }
+}
+
 /// A declared state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct State {
@@ -241,7 +254,7 @@ pub struct Change {
     /// Installed integrations.
     pub integrations: Map<Option<super::instances::Change>>,
     /// Installed plugins.
-    pub plugins: Map<Option<PluginChange>>,
+    pub plugins: Map<Option<super::plugins::Change>>,
     /// Replaced as a whole.
     pub medias: Option<Vec<Media>>,
     /// Values by name; never shown.
@@ -270,13 +283,6 @@ pub struct SubscriptionsChange {
     /// By type; `null` as a whole means all.
     #[serde(deserialize_with = "parts::nullable")]
     pub events: Option<Option<Map<Option<Json>>>>,
-}
-
-/// A plugin to install.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-pub struct PluginChange {
-    /// Of the plugin version.
-    pub id: String,
 }
 
 impl Change {
@@ -315,6 +321,9 @@ impl Change {
         parts::secrets(&self.secrets)?;
         for change in self.integrations.values().flatten() {
             change.check()?;
+        }
+        for (alias, change) in &self.plugins {
+            change.as_ref().map_or(Ok(()), |change| change.check(alias))?;
         }
         Ok(())
     }

@@ -98,7 +98,7 @@ impl Change {
     }
 }
 
-fn check_alias(alias: &str) -> Result<(), Refusal> {
+pub(crate) fn check_alias(alias: &str) -> Result<(), Refusal> {
     let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'_' | b'-');
     if (1..=MAX_ALIAS).contains(&alias.len()) && alias.bytes().all(good) {
         return Ok(());

@@ -206,12 +206,74 @@ pub struct Entity {
     pub schema: Json,
 }
 
-/// An interface that the integration implements. None can be made on this server yet, so none can
-/// be named.
+/// What the integration calls a part of an interface.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Named {
+    /// Its own name for it.
+    pub name: String,
+}
+
+/// An interface that the integration implements.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Interface {
     /// Of the interface version.
     pub id: String,
+    /// Of the interface.
+    pub name: String,
+    /// Of the interface.
+    pub version: String,
+    /// By the interface's name for them.
+    pub entities: Map<Named>,
+    /// By the interface's name for them.
+    pub actions: Map<Named>,
+    /// By the interface's name for them.
+    pub events: Map<Named>,
+    /// By the interface's name for them.
+    pub channels: Map<Named>,
+}
+
+/// A change to [`Interface`], or a new one.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct InterfaceChange {
+    /// Of the interface version.
+    pub(crate) id: String,
+    #[serde(default)]
+    entities: Map<Option<Named>>,
+    #[serde(default)]
+    actions: Map<Option<Named>>,
+    #[serde(default)]
+    events: Map<Option<Named>>,
+    #[serde(default)]
+    channels: Map<Option<Named>>,
+}
+
+impl InterfaceChange {
+    /// The entry that replaces `old`, for the interface of this name and version.
+    pub(crate) fn over(&self, old: Option<&Interface>, name: &str, version: &str) -> Interface {
+        let mut new = old.filter(|old| old.id == self.id).cloned().unwrap_or_default();
+        new.id.clone_from(&self.id);
+        name.clone_into(&mut new.name);
+        version.clone_into(&mut new.version);
+        for (change, kept) in [
+            (&self.entities, &mut new.entities),
+            (&self.actions, &mut new.actions),
+            (&self.events, &mut new.events),
+            (&self.channels, &mut new.channels),
+        ] {
+            merge(kept, change, |_, own| own.clone());
+        }
+        new
+    }
+
+    fn check(&self, at: &str) -> Result<(), Refusal> {
+        for map in [&self.entities, &self.actions, &self.events, &self.channels] {
+            for (part, own) in map {
+                parts::at_most(&format!("{at}.{part}.name"), own.as_ref().map_or("", |own| &own.name), 200)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What an integration is made of. All members are always present, as the API shows them.
@@ -375,7 +437,7 @@ pub struct Change {
     /// How instances learn what they are.
     pub identifier: IdentifierChange,
     /// What it implements.
-    pub interfaces: Map<Option<Interface>>,
+    pub interfaces: Map<Option<InterfaceChange>>,
     /// What its code can be asked for beyond the usual.
     pub extra_operations: Map<Option<ExtraOperation>>,
     /// At most 200 characters.
@@ -487,11 +549,11 @@ impl Change {
         parts::attributes("integration", &self.attributes)?;
         script("identifier.extractScript", self.identifier.extract_script.as_ref())?;
         script("identifier.fallbackHandlerScript", self.identifier.fallback_handler_script.as_ref())?;
-        parts::secrets(&self.secrets)?;
-        match self.interfaces.values().flatten().next() {
-            Some(interface) => Err(Refusal::reference_not_found("interface", &interface.id)),
-            None => Ok(()),
+        for (key, interface) in &self.interfaces {
+            parts::at_most("a key of interfaces", key, 200)?;
+            interface.as_ref().map_or(Ok(()), |interface| interface.check(&format!("interfaces.{key}")))?;
         }
+        parts::secrets(&self.secrets)
     }
 
     /// The visibility that is asked for, in either spelling.

@@ -88,6 +88,8 @@ pub struct MatchedOn {
     description: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     actions: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    interfaces: Vec<String>,
 }
 
 /// An integration version in a list.
@@ -208,11 +210,16 @@ impl List {
             }
             None => query.text.push_str(" AND g.visibility = 'public' AND g.dev = 0"),
         }
-        // Nothing on this server implements an interface, or was reviewed.
-        if self.interface.is_some()
-            || self.verification_status.is_some_and(|status| status != VerificationStatus::Unapproved)
-        {
+        // Nothing on this server was reviewed.
+        if self.verification_status.is_some_and(|status| status != VerificationStatus::Unapproved) {
             query.text.push_str(" AND 1 = 0");
+        }
+        if let Some(interface) = &self.interface {
+            let interface = query.bind(interface);
+            query.text.push_str(&format!(
+                " AND EXISTS (SELECT 1 FROM interface_uses u CROSS JOIN interfaces f WHERE f.id = u.interface_id AND u.user_id = g.id \
+                 AND (f.id = {interface} OR f.name = {interface}))"
+            ));
         }
         if let Some(name) = &self.name {
             query.and("g.name =", name);
@@ -318,6 +325,7 @@ async fn searched(tx: &mut Tx<'_>, found: Vec<Candidate>, text: &str) -> Result<
         title: String,
         description: String,
         actions: BTreeMap<String, IgnoredAny>,
+        interfaces: BTreeMap<String, super::Interface>,
     }
     let has = |place: &str| place.to_lowercase().contains(text);
     let mut matching = Vec::new();
@@ -330,6 +338,7 @@ async fn searched(tx: &mut Tx<'_>, found: Vec<Candidate>, text: &str) -> Result<
             title: has(&peek.definition.title),
             description: has(&peek.definition.description),
             actions: peek.definition.actions.into_keys().filter(|action| has(action)).collect(),
+            interfaces: peek.definition.interfaces.into_values().map(|one| one.name).filter(|name| has(name)).collect(),
         };
         if matched != MatchedOn::default() {
             candidate.matched = Some(matched);

@@ -8,6 +8,7 @@
 
 mod accounts;
 mod bots;
+mod catalog;
 mod conversations;
 mod events;
 mod groups;

@@ -1,0 +1,275 @@
+// What the official CLI does with a server: cli-protocol.md §§ 2–8. A suite file for each version, so
+// that they run side by side.
+
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { withCli, freePort } from './cli.mjs'
+import { apiUrl, assert, eventually, ok, raw, server, unique } from './harness.mjs'
+
+const workspace = { headers: { 'x-workspace-id': server.workspaceId } }
+const admin = (method, path, options) => ok(method, `/v1/admin/${path}`, { ...workspace, ...options })
+const bot = async (id) => (await admin('GET', `bots/${id}`)).bot
+const integrationNamed = async (name, version = 'latest') =>
+  (await admin('GET', `integrations/${name}/${encodeURIComponent(version)}`)).integration
+
+/** All tests, with this version. */
+export function suite(version) {
+  const everyCli = (title, body) => withCli(version, title, body)
+
+  everyCli('login, and the commands about bots', async (cli) => {
+    await cli.fails(/Could not login|unauthorized|token/i, 'login', '--apiUrl', apiUrl(), '--token', 'wrong', '--workspaceId', server.workspaceId)
+    await cli.ok('login', '--apiUrl', apiUrl(), '--token', server.token, '--workspaceId', server.workspaceId)
+    const name = unique('cli')
+    const made = await cli.json('bots create', '--name', name)
+    assert.equal(made.name, name)
+    assert.deepEqual([made.integrations, made.states, made.secrets, made.dev], [{}, {}, [], false])
+    assert.ok((await cli.json('bots list')).some((one) => one.id === made.id))
+    assert.equal((await cli.json('bots get', made.id)).name, name)
+    await cli.ok('bots delete', made.id)
+    assert.ok(!(await cli.json('bots list')).some((one) => one.id === made.id))
+    await cli.fails(/No bot found/, 'bots get', made.id)
+  })
+
+  const BOT = (added, { nulls = false } = {}) => `
+  import { z } from '@botpress/sdk'
+  ${added ? "import * as bp from '.botpress'" : "import * as bp from '@botpress/sdk'"}
+
+  const bot = new bp.Bot({
+    integrations: { ${added ? `'${added.name}': new bp.${added.class_}({ enabled: true, config: { endpoint: 'https://crm.example.org' } }),` : ''} },
+    configuration: { schema: z.object({ greeting: z.string().optional() }) },
+    user: { tags: { vip: { title: 'VIP', description: 'Somebody important' } } },
+    conversation: { tags: { topic: {} } },
+    message: { tags: {} },
+    states: {
+      memory: { type: 'conversation', schema: z.object({ count: z.number() }) },
+      ${nulls ? '' : "gone: { type: 'user', schema: z.object({ x: z.string() }) },"}
+    },
+    events: { ${nulls ? '' : 'tick: { schema: z.object({ n: z.number() }) },'} },
+    recurringEvents: { ${nulls ? '' : "daily: { type: 'tick', payload: { n: 1 }, schedule: { cron: '0 7 * * *' } },"} },
+  })
+
+  bot.message(async ({ message, client, ctx }) => {
+    await client.createMessage({
+      conversationId: message.conversationId,
+      userId: ctx.botId,
+      tags: {},
+      type: 'text',
+      payload: { text: \`You said: \${message.payload.text}\` },
+    })
+  })
+
+  export default bot
+  `
+
+  everyCli('a bot is deployed, and deployed again with less', async (cli) => {
+    const folder = await cli.project('bot', unique('bot'), { 'src/index.ts': BOT() })
+    const { id } = await cli.json('bots create', '--name', unique('cli'))
+    await cli.ok('deploy', '--botId', id, { cwd: folder })
+    const first = await bot(id)
+    assert.ok(first.deployedAt)
+    assert.deepEqual(Object.keys(first.states), ['gone', 'memory'])
+    assert.equal(first.states.memory.type, 'conversation')
+    const sent = first.configuration.schema
+    assert.equal(sent.$schema, 'http://json-schema.org/draft-07/schema#')
+    assert.deepEqual(Object.keys(sent), ['type', 'properties', 'additionalProperties', 'x-zui', '$schema'], 'verbatim')
+    assert.deepEqual(first.recurringEvents.daily.schedule, { cron: '0 7 * * *' })
+    assert.equal(first.user.tags.vip.title, 'VIP')
+    writeFileSync(join(folder, 'src/index.ts'), BOT(undefined, { nulls: true }))
+    await cli.ok('deploy', '--botId', id, { cwd: folder })
+    const second = await bot(id)
+    assert.deepEqual([Object.keys(second.states), second.events, second.recurringEvents], [['memory'], {}, {}])
+    assert.ok(second.deployedAt > first.deployedAt)
+    const before = await cli.json('bots list')
+    await cli.ok('deploy', '--createNewBot', { cwd: folder })
+    const after = await cli.json('bots list')
+    const known = before.map((one) => one.id)
+    const fresh = after.filter((one) => !known.includes(one.id) && one.deployedAt)
+    assert.ok(fresh.length > 0 && fresh.every((one) => one.name), 'a new bot with a name that the server invented')
+  })
+
+  const INTEGRATION = (name, version, { actions = true } = {}) => `
+  import { IntegrationDefinition, z } from '@botpress/sdk'
+
+  export default new IntegrationDefinition({
+    name: '${name}',
+    version: '${version}',
+    title: 'A CRM',
+    description: 'Made by a test',
+    readme: 'hub.md',
+    icon: 'icon.svg',
+    configuration: { schema: z.object({ endpoint: z.string() }) },
+    channels: {
+      chat: {
+        messages: { text: { schema: z.object({ text: z.string() }) } },
+        message: { tags: { id: {} } },
+        conversation: { tags: { id: {} } },
+      },
+    },
+    actions: {
+      ${actions ? "findContact: { input: { schema: z.object({ email: z.string() }) }, output: { schema: z.object({ name: z.string() }) } }," : ''}
+      ping: { input: { schema: z.object({}) }, output: { schema: z.object({ pong: z.literal('yes') }) } },
+    },
+    events: { contactAdded: { schema: z.object({ kind: z.enum(['person', 'company']) }) } },
+    states: { token: { type: 'integration', schema: z.object({ value: z.string() }) } },
+    user: { tags: { id: {} } },
+    secrets: { CLIENT_SECRET: { description: 'Of the app', optional: false } },
+  })
+  `
+  const IMPLEMENTATION = (actions = true) => `
+  import * as bp from '.botpress'
+  export default new bp.Integration({
+    register: async () => {},
+    unregister: async () => {},
+    actions: { ${actions ? "findContact: async () => ({ name: 'Ann' })," : ''} ping: async () => ({ pong: 'yes' as const }) },
+    channels: { chat: { messages: { text: async () => {} } } },
+    handler: async () => {},
+  })
+  `
+
+  async function integrationProject(cli, name) {
+    return cli.project('integration', name, {
+      'integration.definition.ts': INTEGRATION(name, '1.0.0'),
+      'src/index.ts': IMPLEMENTATION(),
+    })
+  }
+
+  everyCli('an integration is deployed, changed and released again; its secrets are kept and hidden', async (cli) => {
+    const name = unique('crm')
+    const folder = await integrationProject(cli, name)
+    await cli.ok('deploy', '--secrets', 'CLIENT_SECRET=hush-hush', { cwd: folder })
+    const first = await integrationNamed(name)
+    assert.deepEqual([first.version, first.public, first.secrets], ['1.0.0', false, ['CLIENT_SECRET']])
+    assert.deepEqual(first.channels.chat.conversation, { tags: { id: {} }, creation: { enabled: false, requiredTags: [] } }, 'complete')
+    assert.deepEqual(Object.keys(first.actions), ['findContact', 'ping'])
+    assert.equal(first.actions.ping.output.schema.properties.pong.const, 'yes')
+    assert.equal((await raw('GET', new URL(first.iconUrl).pathname)).status, 200)
+    assert.ok((await raw('GET', new URL(first.readmeUrl).pathname)).text.length > 0)
+
+    writeFileSync(join(folder, 'integration.definition.ts'), INTEGRATION(name, '1.0.0', { actions: false }))
+    writeFileSync(join(folder, 'src/index.ts'), IMPLEMENTATION(false))
+    await cli.ok('deploy', { cwd: folder })
+    const changed = await integrationNamed(name)
+    assert.deepEqual([changed.id, Object.keys(changed.actions), changed.secrets], [first.id, ['ping'], ['CLIENT_SECRET']])
+
+    writeFileSync(join(folder, 'integration.definition.ts'), INTEGRATION(name, '1.1.0', { actions: false }))
+    await cli.ok('deploy', '--public', { cwd: folder })
+    const released = await integrationNamed(name)
+    assert.deepEqual([released.version, released.public, released.secrets], ['1.1.0', true, ['CLIENT_SECRET']], 'inherited')
+    assert.equal((await integrationNamed(name, '<1.1.0')).id, first.id)
+
+    const listed = await cli.json('integrations list')
+    assert.ok(listed.some((one) => one.id === released.id) && listed.some((one) => one.id === first.id))
+    const got = await cli.json('integrations get', `${name}@1.0.0`)
+    assert.equal(got.id, first.id)
+    assert.ok(!JSON.stringify([first, changed, released, listed, got]).includes('hush-hush'))
+    await cli.ok('integrations delete', first.id)
+    await cli.fails(/.+/, 'integrations get', first.id)
+  })
+
+  everyCli('an integration is added to a bot: its types compile, and the bot is deployed with it', async (cli) => {
+    const name = unique('crm')
+    const source = await integrationProject(cli, name)
+    await cli.ok('deploy', '--secrets', 'CLIENT_SECRET=hush', { cwd: source })
+    const folder = await cli.project('bot', unique('bot'), { 'src/index.ts': BOT() })
+    await cli.ok('add', name, { cwd: folder })
+    const module_ = join(folder, '.botpress/installations', name, 'index.ts')
+    assert.ok(existsSync(module_), module_)
+    const class_ = /export class (\w+)/.exec(readFileSync(module_, 'utf8'))[1]
+    const namespace = class_[0].toLowerCase() + class_.slice(1)
+    writeFileSync(join(folder, 'src/index.ts'), BOT({ name, class_: `${namespace}.${class_}` }))
+    await cli.ok('generate', { cwd: folder })
+    await cli.typeCheck(folder)
+    const { id } = await cli.json('bots create', '--name', unique('cli'))
+    const { text } = await cli.ok('deploy', '--botId', id, { cwd: folder })
+    const integration = await integrationNamed(name)
+    const { integrations } = await bot(id)
+    assert.deepEqual(Object.keys(integrations), [integration.id], 'keyed by version id for CLIs of 0.8')
+    const instance = integrations[integration.id]
+    assert.deepEqual([instance.enabled, instance.name, instance.configuration], [true, name, { endpoint: 'https://crm.example.org' }])
+    assert.ok(text.includes(instance.webhookUrl), `the webhook URL is printed:\n${text}`)
+    await cli.fails(/installed/, 'integrations delete', integration.id)
+    writeFileSync(join(folder, 'src/index.ts'), BOT())
+    await cli.ok('deploy', '--botId', id, { cwd: folder })
+    assert.deepEqual((await bot(id)).integrations, {}, 'removed again')
+  })
+
+  everyCli('an interface is deployed, found and deleted', async (cli) => {
+    const name = unique('listable')
+    const declaration = (more = '') => `
+      import { InterfaceDeclaration, z } from '@botpress/sdk'
+      export default new InterfaceDeclaration({
+        name: '${name}', version: '1.0.0',
+        entities: { thing: { schema: z.object({ id: z.string() }) } },
+        events: { ${more} },
+        actions: { list: { input: { schema: () => z.object({}) }, output: { schema: (e: any) => z.object({ things: z.array(e.thing) }) } } },
+        channels: {},
+      })`
+    const folder = cli.bareProject(name, {
+      'package.json': JSON.stringify({ name: 'listable', private: true, dependencies: { '@botpress/sdk': '*' } }),
+      'interface.definition.ts': declaration(),
+    })
+    await cli.ok('deploy', { cwd: folder })
+    const { interface: first } = await admin('GET', `interfaces/${name}/latest`)
+    assert.match(first.id, /^[0-9a-f-]{36}$/)
+    assert.equal(first.actions.list.output.schema.properties.things.items.$ref, 'thing', 'verbatim')
+    writeFileSync(join(folder, 'interface.definition.ts'), declaration('added: { schema: (e: any) => z.object({ thing: e.thing }) }'))
+    await cli.ok('deploy', { cwd: folder })
+    assert.ok((await admin('GET', `interfaces/${name}/1.0.0`)).interface.events.added)
+    assert.ok((await cli.json('interfaces list')).some((one) => one.id === first.id))
+    assert.equal((await cli.json('interfaces get', first.id)).name, name)
+    await cli.ok('interfaces delete', name)
+    assert.ok(!(await cli.json('interfaces list')).some((one) => one.id === first.id))
+  })
+
+  everyCli('bp dev: the server reaches the code on this machine through a tunnel', async (cli) => {
+    const folder = await cli.project('bot', unique('bot'), { 'src/index.ts': BOT() })
+    const port = await freePort()
+    const dev = await cli.start(/Listening|listening/, 'dev', '--port', `${port}`, '--tunnelUrl', server.tunnelUrl, { cwd: folder })
+    const [id] = /devbot_[0-9A-Z]{26}/.exec(dev.text()) ?? []
+    assert.ok(id, dev.text())
+    const made = await bot(id)
+    assert.deepEqual([made.dev, Object.keys(made.states)], [true, ['gone', 'memory']])
+    assert.ok(made.url.startsWith(`${server.tunnelUrl}/`), made.url)
+    const healthy = await eventually(async () => {
+      const answer = await fetch(`${made.url}/health`)
+      return answer.status === 200 && (await answer.text())
+    }, { what: 'the health of the code' })
+    assert.equal(healthy, 'ok')
+
+    // A message, as the server delivers it; the code answers over the API.
+    const as = { botId: id }
+    const { conversation } = await ok('POST', '/v1/chat/conversations', { ...as, body: { channel: 'test', tags: {} } })
+    const { user } = await ok('POST', '/v1/chat/users', { ...as, body: { tags: {} } })
+    const message = {
+      id: 'msg_01HZZZZZZZZZZZZZZZZZZZZZZZ', createdAt: new Date().toISOString(), updatedAt: new Date().toISOString(), direction: 'incoming',
+      conversationId: conversation.id, userId: user.id, type: 'text', payload: { text: 'through the tunnel ✓' }, tags: {},
+    }
+    const event = {
+      id: 'evt_01HZZZZZZZZZZZZZZZZZZZZZZZ', type: 'message_created', createdAt: message.createdAt, status: 'pending',
+      payload: { message, user, conversation },
+    }
+    const configuration = Buffer.from(JSON.stringify({ payload: '{}' })).toString('base64')
+    const delivered = await fetch(made.url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'x-bot-id': id, 'x-bp-operation': 'event_received', 'x-bp-type': 'message_created', 'x-bp-configuration': configuration },
+      body: JSON.stringify({ event }),
+    })
+    assert.equal(delivered.status, 200, await delivered.text())
+    const { messages } = await ok('GET', `/v1/chat/messages?conversationId=${conversation.id}`, as)
+    assert.deepEqual(messages.map((one) => one.payload.text), ['You said: through the tunnel ✓'])
+
+    await dev.stop()
+    await eventually(async () => (await fetch(`${made.url}/health`)).status === 404, { what: 'the end of the tunnel' })
+    await cli.ok('bots delete', id)
+  })
+
+  everyCli('bp serve: the bot runs here, and is called where it says', async (cli) => {
+    const folder = await cli.project('bot', unique('bot'), { 'src/index.ts': BOT() })
+    await cli.ok('build', { cwd: folder })
+    const port = await freePort()
+    const env = { BP_API_URL: apiUrl(), BP_TOKEN: server.token }
+    const serving = await cli.start(/Listening|listening/, 'serve', '--port', `${port}`, { cwd: folder, env })
+    assert.equal(await (await fetch(`http://127.0.0.1:${port}/health`)).text(), 'ok')
+    await serving.stop()
+  })
+}

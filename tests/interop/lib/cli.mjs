@@ -1,0 +1,175 @@
+// The official CLI in the versions under test: projects for it in folders of their own, its commands
+// run as a developer runs them.
+
+import { spawn } from 'node:child_process'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import net from 'node:net'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { after } from 'node:test'
+import { apiUrl, assert, once, server } from './harness.mjs'
+
+const modules = fileURLToPath(new URL('../node_modules/', import.meta.url))
+const scratch = mkdtempSync(join(tmpdir(), 'duologue-cli-'))
+const running = new Set()
+
+after(() => {
+  for (const child of running) stop(child)
+  rmSync(scratch, { recursive: true, force: true, maxRetries: 5 })
+})
+
+/** A test with this version of the CLI. The body gets a CLI that is logged in, and a world. */
+export function withCli(version, title, body) {
+  once(`${title} [bp ${version}]`, async (w) => {
+    const cli = new Cli(version)
+    await cli.ok('login', '--apiUrl', apiUrl(), '--token', server.token, '--workspaceId', server.workspaceId)
+    await body(cli, w)
+  })
+}
+
+/** One version of the CLI, with a home and projects of its own. */
+export class Cli {
+  constructor(version) {
+    this.version = version
+    this.folder = mkdtempSync(join(scratch, `${version}-`))
+    const package_ = join(modules, `cli-${version}`)
+    this.program = join(package_, JSON.parse(readFileSync(join(package_, 'package.json'), 'utf8')).bin.bp ?? '')
+    this.require = createRequire(join(package_, 'package.json'))
+  }
+
+  /** Runs a command to its end. */
+  async run(command, ...rest) {
+    const { cwd, env, args } = this.#options(command, rest)
+    const child = this.#spawn(args, { cwd, env })
+    const code = await new Promise((resolve, reject) => {
+      child.on('error', reject)
+      child.on('close', resolve)
+    })
+    running.delete(child)
+    return { code, stdout: child.out.stdout, text: child.out.stdout + child.out.stderr }
+  }
+
+  /** `run`, which must succeed. */
+  async ok(...args) {
+    const ran = await this.run(...args)
+    assert.equal(ran.code, 0, `bp ${args.filter((arg) => typeof arg === 'string').join(' ')}:\n${ran.text}`)
+    return ran
+  }
+
+  /** `run`, which must fail with these words. */
+  async fails(words, ...args) {
+    const ran = await this.run(...args)
+    assert.notEqual(ran.code, 0, `bp ${args.join(' ')} should fail:\n${ran.text}`)
+    assert.match(ran.text, words)
+  }
+
+  /** What a command with `--json` prints. */
+  async json(...args) {
+    return JSON.parse((await this.ok(...args, '--json')).stdout)
+  }
+
+  /** Starts a command that goes on, once it has said `ready`. Answers what it has said. */
+  async start(ready, command, ...rest) {
+    const { cwd, env, args } = this.#options(command, rest)
+    const child = this.#spawn(args, { cwd, env })
+    await new Promise((resolve, reject) => {
+      const late = setTimeout(() => reject(new Error(`bp ${args.join(' ')} didn't say ${ready}:\n${text()}`)), 60_000)
+      const text = () => child.out.stdout + child.out.stderr
+      const look = () => ready.test(text()) && (clearTimeout(late), resolve())
+      child.stdout.on('data', look)
+      child.stderr.on('data', look)
+      child.on('close', (code) => {
+        clearTimeout(late)
+        reject(new Error(`bp ${args.join(' ')} ended with ${code}:\n${text()}`))
+      })
+    })
+    return { text: () => child.out.stdout + child.out.stderr, stop: () => stop(child) }
+  }
+
+  #options(command, rest) {
+    const options = typeof rest.at(-1) === 'object' ? rest.pop() : {}
+    const args = [...command.split(' '), ...rest, '--confirm', '--botpressHome', join(this.folder, 'home')]
+    return { cwd: options.cwd ?? this.folder, env: options.env, args }
+  }
+
+  #spawn(args, { cwd, env }) {
+    const { BP_TOKEN, BP_API_URL, ...clean } = process.env
+    // A process group of its own: some commands have children.
+    const child = spawn(process.execPath, [this.program, ...args], { cwd, env: { ...clean, ...env }, detached: true })
+    running.add(child)
+    child.out = { stdout: '', stderr: '' }
+    child.stdout.on('data', (chunk) => (child.out.stdout += chunk))
+    child.stderr.on('data', (chunk) => (child.out.stderr += chunk))
+    return child
+  }
+
+  /** A project made by `bp init`, with these files over it, and the packages that it asks for. */
+  async project(type, name, files) {
+    await this.ok('init', '--type', type, '--name', name)
+    return this.#fill(join(this.folder, name), files)
+  }
+
+  /** A project of these files only. */
+  bareProject(name, files) {
+    return this.#fill(join(this.folder, name), files)
+  }
+
+  #fill(folder, files) {
+    for (const [path, text] of Object.entries(files)) {
+      mkdirSync(dirname(join(folder, path)), { recursive: true })
+      writeFileSync(join(folder, path), text)
+    }
+    const own = join(folder, 'node_modules')
+    rmSync(own, { recursive: true, force: true })
+    mkdirSync(join(own, '@botpress'), { recursive: true })
+    mkdirSync(join(own, '@types'))
+    for (const name of ['sdk', 'client']) {
+      const main = this.require.resolve(`@botpress/${name}`)
+      const root = main.slice(0, main.indexOf(`@botpress/${name}`) + `@botpress/${name}`.length)
+      symlinkSync(root, join(own, '@botpress', name))
+    }
+    symlinkSync(join(modules, '@types/node'), join(own, '@types/node'))
+    return folder
+  }
+
+  /** Type-checks a project as its author's editor does. */
+  async typeCheck(folder) {
+    const tsc = join(modules, 'typescript/bin/tsc')
+    const child = spawn(process.execPath, [tsc, '--noEmit', '--incremental', 'false', '-p', folder], { cwd: folder })
+    let text = ''
+    child.stdout.on('data', (chunk) => (text += chunk))
+    const code = await new Promise((resolve) => child.on('close', resolve))
+    assert.equal(code, 0, `the generated types don't compile:\n${text}`)
+  }
+
+  /** A copy of a project. */
+  copy(folder, name) {
+    const to = join(this.folder, name)
+    cpSync(folder, to, { recursive: true, verbatimSymlinks: true })
+    return to
+  }
+}
+
+function stop(child) {
+  running.delete(child)
+  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve()
+  const ended = new Promise((resolve) => child.on('close', resolve))
+  try {
+    process.kill(-child.pid, 'SIGKILL')
+  } catch {
+    child.kill('SIGKILL')
+  }
+  return ended
+}
+
+/** A port that nobody listens on. */
+export function freePort() {
+  return new Promise((resolve) => {
+    const probe = net.createServer().listen(0, '127.0.0.1', () => {
+      const { port } = probe.address()
+      probe.close(() => resolve(port))
+    })
+  })
+}

@@ -1,0 +1,3 @@
+import { suite } from '../lib/cli-suite.mjs'
+
+suite('0.8.40')
