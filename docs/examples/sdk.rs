@@ -208,7 +208,7 @@ async fn conversations(ctx: &Context) -> Result {
     let mut open = ctx.client().list_conversations().tag("topic", "orders").sort(Sort::UpdatedDescending).items();
     let mut count = 0;
     while let Some(conversation) = open.try_next().await? {
-        tracing::info!(%conversation.id, messages = conversation.message_count, "open");
+        println!("{} {} messages", conversation.id, conversation.message_count);
         count += 1;
     }
     ctx.say(format!("{count} about orders")).await?;

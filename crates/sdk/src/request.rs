@@ -47,7 +47,7 @@ impl Call {
             Operation::from_name(name).ok_or_else(|| format!("Unknown operation \"{}\"", name.escape_debug()))?;
         required(headers, "x-bp-type")?;
         let configuration = configuration(required(headers, "x-bp-configuration")?)
-            .ok_or("The x-bp-configuration header is not base64 of {\"payload\": \"<JSON text>\"}")?;
+            .ok_or("The x-bp-configuration header is not base64 of a JSON object")?;
         Ok(Call { bot_id, operation, configuration })
     }
 }
@@ -57,16 +57,26 @@ fn required<'h>(headers: &'h HeaderMap, name: &str) -> Result<&'h str, String> {
     value.filter(|value| !value.is_empty()).ok_or_else(|| format!("Missing {name} header"))
 }
 
-/// The bot's configuration is JSON text within JSON within base64.
+/// The bot's configuration is JSON text within JSON within base64. One that isn't wrapped twice is taken
+/// as it is.
 fn configuration(header: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Wrapping {
-        payload: Option<String>,
+        payload: String,
     }
-    let text = STANDARD.decode(header).ok()?;
-    let wrapping: Wrapping = serde_json::from_slice(&text).ok()?;
-    let text = wrapping.payload.filter(|text| !text.trim().is_empty()).unwrap_or_else(|| "{}".to_owned());
-    Json::parse(text).ok().map(|json| json.text().to_owned())
+    let text = String::from_utf8(STANDARD.decode(header).ok()?).ok()?;
+    if let Ok(Wrapping { payload }) = serde_json::from_str(&text) {
+        let payload = if payload.trim().is_empty() { "{}".to_owned() } else { payload };
+        if let Some(object) = object(payload) {
+            return Some(object);
+        }
+    }
+    object(text)
+}
+
+fn object(text: String) -> Option<String> {
+    let json = Json::parse(text.trim().to_owned()).ok()?;
+    json.is_object().then(|| json.text().to_owned())
 }
 
 /// Body of `event_received`.
@@ -124,7 +134,8 @@ mod tests {
         assert_eq!(configuration(&wrap(r#"{"payload":"{\"a\":1}"}"#)).unwrap(), r#"{"a":1}"#);
         assert_eq!(configuration(&wrap(r#"{"payload":""}"#)).unwrap(), "{}");
         assert_eq!(configuration(&wrap("{}")).unwrap(), "{}");
-        for wrong in ["%", &wrap("x"), &wrap(r#"{"payload":"x"}"#), &wrap(r#"{"payload":{}}"#)] {
+        assert_eq!(configuration(&wrap(r#"{"payload":"x","b":2}"#)).unwrap(), r#"{"payload":"x","b":2}"#);
+        for wrong in ["%", &wrap("x"), &wrap("[]"), &wrap("\"{}\""), &wrap("")] {
             assert_eq!(configuration(wrong), None, "{wrong}");
         }
     }

@@ -16,9 +16,9 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use crate::{Bot, Error, Service, service::json_answer};
 
 /// Most connections at a time; more wait.
-const CONNECTIONS: usize = 1024;
-/// The largest request: far above what a platform sends.
-const LARGEST_BODY: usize = 16 << 20;
+const CONNECTIONS: usize = 512;
+/// The largest request, in bytes: platforms take 1 MB themselves, and payloads of 128 KiB.
+const LARGEST_BODY: usize = 4 << 20;
 /// How long a request's headers, and then its body, may take to arrive.
 const ARRIVAL: Duration = Duration::from_secs(30);
 /// How long requests may go on after the bot was told to stop.

@@ -6,19 +6,28 @@
 mod support;
 
 use std::{
+    fs,
     io::{BufRead, BufReader},
     path::PathBuf,
     process::{Command, Output, Stdio},
+    sync::{Arc, Mutex},
 };
 
 use serde_json::{Value, json};
 use support::{Api, BOT, configuration, headers, message};
 
-fn echo() -> Command {
+fn program() -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    let program: PathBuf = test.parent().unwrap().parent().unwrap().join("examples/echo");
+    let program = test.parent().unwrap().parent().unwrap().join("examples/echo");
     assert!(program.exists(), "the example is missing: cargo build -p duologue-sdk --examples");
-    let mut command = Command::new(program);
+    program
+}
+
+fn echo() -> Command {
+    clean(Command::new(program()))
+}
+
+fn clean(mut command: Command) -> Command {
     for name in ["BP_API_URL", "BP_TOKEN", "BP_BOT_ID", "BP_WORKSPACE_ID", "BP_SIGNING_SECRET", "RUST_LOG"] {
         command.env_remove(name);
     }
@@ -72,5 +81,67 @@ async fn it_serves_until_it_is_told_to_stop() {
     assert_eq!((said.len(), &said[0]["payload"]["text"], &said[0]["userId"]), (1, &json!("Hullo"), &json!(BOT)));
 
     assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+/// A server that knows one dev bot.
+async fn admin_api() -> Api {
+    let bot = Arc::new(Mutex::new(Value::Null));
+    Api::start(move |line, body| {
+        let mut bot = bot.lock().unwrap();
+        match line {
+            "POST /v1/admin/bots" => {
+                let at = "2026-01-01T00:00:00.000Z";
+                *bot = json!({"id": "devbot_1", "name": "x", "dev": body["dev"], "createdAt": at, "updatedAt": at});
+            }
+            "GET /v1/admin/bots/devbot_1" => {}
+            "PUT /v1/admin/bots/devbot_1" => {
+                for (name, value) in body.as_object().unwrap() {
+                    bot[name] = value.clone();
+                }
+            }
+            _ => return (500, json!({})),
+        }
+        (200, json!({"bot": *bot}))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_dev_loop_shows_what_arrives_and_takes_on_what_is_built() {
+    let api = admin_api().await;
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("echo");
+    fs::copy(program(), &copy).unwrap();
+    let mut command = clean(Command::new(&copy));
+    command.arg("dev").env("BP_API_URL", &api.url).env("BP_TOKEN", "bp_pat_test").stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut line = |text: &str| {
+        let lines = log.by_ref().map(Result::unwrap);
+        let found = lines.into_iter().find(|line| line.contains(text));
+        found.unwrap_or_else(|| panic!("it never said {text}"))
+    };
+    line("deployed: description");
+    let served = line("devbot_1 is served at http://127.0.0.1:");
+    let address = served.split("http://").nth(1).unwrap().split(';').next().unwrap().to_owned();
+    assert_eq!(api.bodies("PUT /v1/admin/bots/devbot_1")[0]["url"], format!("http://{address}"));
+
+    let bot = support::Running::at(&address);
+    let answer = bot.event(&message("text", json!({"text": "Hullo"}))).await;
+    assert_eq!(answer.status, 500, "this server takes no messages");
+    let shown = line("message_created text Hullo");
+    assert!(shown.contains("→ 500") && shown.contains("Runtime"), "{shown}");
+
+    // As Cargo leaves it: another file in the same place.
+    let next = folder.path().join("next");
+    fs::copy(program(), &next).unwrap();
+    fs::rename(&next, &copy).unwrap();
+    line("built anew: starting again");
+    line("nothing to deploy");
+    assert!(line("is served at").contains("devbot_1"));
+    bot.call("ping", "ping", &json!({})).await.done();
+    assert_eq!(api.bodies("POST /v1/admin/bots").len(), 1);
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
