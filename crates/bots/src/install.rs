@@ -245,11 +245,16 @@ fn scripts_of(files: &Files) -> impl Iterator<Item = (String, Arc<str>)> {
     })
 }
 
-/// The `process` that scripts see: of the environment only what is meant for them.
+/// The `process` that scripts see: of the environment only what is meant for them, and what it says about
+/// language and time.
 fn process(options: &Options, external_url: &str) -> Value {
-    let exposed: BTreeMap<&String, &String> =
-        options.env.iter().filter(|(name, _)| name.starts_with("EXPOSED_")).collect();
-    json!({ "EXTERNAL_URL": external_url, "env": exposed })
+    let is_harmless =
+        |name: &str| name.starts_with("EXPOSED_") || name.starts_with("LC_") || ["LANG", "TZ"].contains(&name);
+    let exposed: BTreeMap<&String, &String> = options.env.iter().filter(|(name, _)| is_harmless(name)).collect();
+    let (_, rest) = external_url.split_once("://").unwrap_or(("", external_url));
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let (host, port) = authority.rsplit_once(':').unwrap_or((authority, ""));
+    json!({ "HOST": host, "PORT": port, "EXTERNAL_URL": external_url, "ROOT_PATH": path, "env": exposed })
 }
 
 /// Line and column, to be put after a file's name.

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use duologue_dialog::{
-    Incoming, KvsWrite, Memory, Object, Outcome, Turn, Value, host::KvsScope, memory::initial_session, turn::Reply,
+    Incoming, KvsWrite, Memory, Object, Outcome, Trace, Turn, Value, host::KvsScope, memory::initial_session,
+    trace::Step, turn::Reply,
 };
 use duologue_model::{Json, id::BotId};
 use duologue_store::v12::{
@@ -22,6 +23,8 @@ use crate::{
 const ATTEMPTS: usize = 5;
 /// Bytes of the largest trace that is kept.
 const LARGEST_TRACE: usize = 512 * 1024;
+/// Under what name scripts write to the log, for `--log`.
+const SCRIPTS: &str = "duologue_scripts";
 /// The type of messages whose payload says none.
 const TEXT: &str = "text";
 
@@ -86,6 +89,7 @@ pub(crate) async fn message(
         };
         match core.store.write(commit).await.map_err(|e| failed(bot, &e))? {
             Committed::Done(late) => {
+                report(bot, &outcome.trace);
                 post_incoming(core, bot, &incoming.target, &outcome);
                 let late = late.into_iter().map(|said| late_payload(&said)).collect();
                 return Ok(Answered { late, outcome });
@@ -121,7 +125,10 @@ pub(crate) async fn timeout(core: &Arc<Core>, bot: &Arc<LiveBot>, progress: &Pro
     let outcome = Turn::timeout(&bot.engine, &host, memory(remembered), user).await;
     // Stale: somebody else saw to it.
     match core.store.write(commit(bot, user, turns_before, &outcome)).await {
-        Ok(Committed::Done(_)) => post_incoming(core, bot, user, &outcome),
+        Ok(Committed::Done(_)) => {
+            report(bot, &outcome.trace);
+            post_incoming(core, bot, user, &outcome);
+        }
         Ok(Committed::Stale) => {}
         Err(error) => {
             failed(bot, &error);
@@ -151,6 +158,26 @@ pub(crate) async fn wait_for_late(core: &Arc<Core>, bot: &BotId, user: &str, lon
 fn failed(bot: &LiveBot, error: &duologue_store::Error) -> Refusal {
     tracing::error!(bot = bot.id, %error, "a turn failed");
     Refusal::Failed
+}
+
+/// Tells the operator what went wrong in a turn, and what scripts wrote to the log.
+fn report(bot: &LiveBot, trace: &Trace) {
+    for step in &trace.steps {
+        match step {
+            Step::Error { message, flow, node, .. } => tracing::warn!(bot = bot.id, %flow, %node, "{message}"),
+            Step::Hook { hook, name, error: Some(error), .. } => {
+                tracing::warn!(bot = bot.id, "hook {}/{name}: {error}", hook.name());
+            }
+            Step::Loop => tracing::warn!(bot = bot.id, "a conversation went in circles and was reset"),
+            Step::Log { level, text } => match level.as_str() {
+                "error" => tracing::error!(target: SCRIPTS, bot = bot.id, "{text}"),
+                "warn" => tracing::warn!(target: SCRIPTS, bot = bot.id, "{text}"),
+                "debug" => tracing::debug!(target: SCRIPTS, bot = bot.id, "{text}"),
+                _ => tracing::info!(target: SCRIPTS, bot = bot.id, "{text}"),
+            },
+            _ => {}
+        }
+    }
 }
 
 // ---- memory

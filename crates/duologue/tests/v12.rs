@@ -404,6 +404,33 @@ fn a_bot_without_a_server_for_mail_fails_softly() {
     assert_eq!(texts(say(&server, "ada", "ready")), ["Sent"]);
 }
 
+// ---- the log
+
+#[test]
+fn the_log_says_what_goes_wrong_in_scripts() {
+    let folder = Folder::new(json!({}));
+    folder.write("bots/shop/actions/loud.js", "console.log('hello from', event.target); bp.logger.warn('careful')");
+    folder.write("bots/shop/actions/careless.js", "const run = async () => { throw new Error('forgotten') }\nrun()");
+    folder.write("bots/shop/actions/pack.js", "require('sharp')");
+    folder.write("bots/shop/hooks/after_event_processed/broken.js", "nothing.there()");
+    folder
+        .flow(json!([{"id": "entry", "name": "entry", "onEnter": ["loud {}", "careless {}", "pack {}"], "next": []}]));
+    let prepared = Server::prepare(None, &[]).with(&["--v12-data", folder.path()]);
+    let (mut server, log) = prepared.serve_logging();
+    say(&server, "ada", "hi");
+    server.kill();
+    let log = fs::read_to_string(log).unwrap();
+    for line in [
+        "hello from ada",
+        "careful",
+        "a promise was rejected, and nothing handles that: Error: forgotten",
+        "the package 'sharp' is not there: put it, as pure JavaScript, into the bot's libraries/node_modules/sharp",
+        "nothing is not defined",
+    ] {
+        assert!(log.lines().any(|found| found.contains(line) && found.contains("shop")), "{line} in\n{log}");
+    }
+}
+
 // ---- import
 
 #[test]
