@@ -92,6 +92,13 @@ impl Installed {
         self.bots.get(id).cloned()
     }
 
+    /// All bots that are served, by id.
+    pub(crate) fn sorted(&self) -> Vec<Arc<LiveBot>> {
+        let mut all: Vec<_> = self.bots.values().cloned().collect();
+        all.sort_by(|a, b| a.id.cmp(&b.id));
+        all
+    }
+
     /// The path of the external URL, without a slash at its end: all routes lie below it.
     pub fn base_path(&self) -> &str {
         let rest = self.external_url.split_once("://").map_or("", |(_, rest)| rest);
@@ -196,6 +203,14 @@ pub(crate) fn globals(files: Files, options: &Options) -> (Shared, Report) {
         }
         if settings.external_url.is_empty() {
             settings.external_url = options.public_url.as_str().into();
+        }
+        // Spelt as the original did.
+        if let Some(least) = options.env.get("BP_DECISION_MIN_CONFIENCE").and_then(|value| value.parse().ok()) {
+            settings.min_confidence = least;
+        }
+        let window = options.env.get("BP_DECISION_MIN_NO_REPEAT");
+        if let Some(window) = window.and_then(|value| duologue_v12::units::duration(value)) {
+            settings.no_repeat_window = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
         }
     });
     let scripts = duologue_sandbox::Files::new(scripts_of(&files));

@@ -431,6 +431,36 @@ fn the_log_says_what_goes_wrong_in_scripts() {
     }
 }
 
+// ---- hooks that aren't a part of turns
+
+#[test]
+fn hooks_run_when_bots_come_and_go() {
+    let folder = Folder::new(json!({}));
+    let note = |name: &str| {
+        format!(
+            "const run = async () => {{ const kvs = bp.kvs.global(); \
+             await kvs.set('log', (await kvs.get('log') || '') + '{name} ' + (typeof botId === 'string' ? botId : '') + ';') }}\n\
+             return run()"
+        )
+    };
+    folder.write("global/hooks/after_server_start/a.js", &note("start"));
+    folder.write("global/hooks/after_bot_mount/a.js", &note("mount"));
+    folder.write("bots/shop/hooks/after_bot_mount/b.js", &note("own"));
+    folder.write("bots/shop/hooks/after_server_start/b.js", &note("never"));
+    folder.write("bots/shop/hooks/after_bot_unmount/c.js", &note("unmount"));
+    let read = "const run = async () => { temp.log = await bp.kvs.global().get('log') }\nreturn run()";
+    folder.write("bots/shop/actions/read.js", read);
+    folder.elements(&[("log", "{{temp.log}}")]);
+    folder
+        .flow(json!([{"id": "entry", "name": "entry", "onEnter": ["read {}", "say #!builtin_text-log"], "next": []}]));
+    let server = folder.serve(&[]);
+    let started = "start ;mount shop;own shop;";
+    support::eventually(|| texts(say(&server, "ada", "hi")) == [started]);
+    folder.elements(&[("log", "now {{temp.log}}")]);
+    let again = format!("now {started}unmount shop;mount shop;own shop;");
+    support::eventually(|| texts(say(&server, "ada", "hi")) == [again.as_str()]);
+}
+
 // ---- import
 
 #[test]
