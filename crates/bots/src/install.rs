@@ -92,6 +92,13 @@ impl Installed {
         self.bots.get(id).cloned()
     }
 
+    /// All bots that are served, by id.
+    pub(crate) fn sorted(&self) -> Vec<Arc<LiveBot>> {
+        let mut all: Vec<_> = self.bots.values().cloned().collect();
+        all.sort_by(|a, b| a.id.cmp(&b.id));
+        all
+    }
+
     /// The path of the external URL, without a slash at its end: all routes lie below it.
     pub fn base_path(&self) -> &str {
         let rest = self.external_url.split_once("://").map_or("", |(_, rest)| rest);
@@ -197,6 +204,14 @@ pub(crate) fn globals(files: Files, options: &Options) -> (Shared, Report) {
         if settings.external_url.is_empty() {
             settings.external_url = options.public_url.as_str().into();
         }
+        // Spelt as the original did.
+        if let Some(least) = options.env.get("BP_DECISION_MIN_CONFIENCE").and_then(|value| value.parse().ok()) {
+            settings.min_confidence = least;
+        }
+        let window = options.env.get("BP_DECISION_MIN_NO_REPEAT");
+        if let Some(window) = window.and_then(|value| duologue_v12::units::duration(value)) {
+            settings.no_repeat_window = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
+        }
     });
     let scripts = duologue_sandbox::Files::new(scripts_of(&files));
     (Shared { engine, scripts, files }, report)
@@ -245,11 +260,16 @@ fn scripts_of(files: &Files) -> impl Iterator<Item = (String, Arc<str>)> {
     })
 }
 
-/// The `process` that scripts see: of the environment only what is meant for them.
+/// The `process` that scripts see: of the environment only what is meant for them, and what it says about
+/// language and time.
 fn process(options: &Options, external_url: &str) -> Value {
-    let exposed: BTreeMap<&String, &String> =
-        options.env.iter().filter(|(name, _)| name.starts_with("EXPOSED_")).collect();
-    json!({ "EXTERNAL_URL": external_url, "env": exposed })
+    let is_harmless =
+        |name: &str| name.starts_with("EXPOSED_") || name.starts_with("LC_") || ["LANG", "TZ"].contains(&name);
+    let exposed: BTreeMap<&String, &String> = options.env.iter().filter(|(name, _)| is_harmless(name)).collect();
+    let (_, rest) = external_url.split_once("://").unwrap_or(("", external_url));
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let (host, port) = authority.rsplit_once(':').unwrap_or((authority, ""));
+    json!({ "HOST": host, "PORT": port, "EXTERNAL_URL": external_url, "ROOT_PATH": path, "env": exposed })
 }
 
 /// Line and column, to be put after a file's name.

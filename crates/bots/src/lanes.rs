@@ -51,6 +51,12 @@ pub(crate) struct Progress {
     executing: watch::Sender<u32>,
 }
 
+impl Default for Progress {
+    fn default() -> Self {
+        Progress { executing: watch::Sender::new(0) }
+    }
+}
+
 impl Progress {
     /// Notes that an instruction runs until the guard is dropped.
     pub(crate) fn execute(&self) -> Executing<'_> {
@@ -166,7 +172,7 @@ fn enqueue(core: &Arc<Core>, key: Key, job: Job) -> Option<Arc<Progress>> {
         lane.waiting.push_back(job);
         return Some(lane.progress.clone());
     }
-    let progress = Arc::new(Progress { executing: watch::Sender::new(0) });
+    let progress = Arc::new(Progress::default());
     lanes.insert(key.clone(), Lane { waiting: VecDeque::from([job]), progress: progress.clone() });
     drop(lanes);
     tokio::spawn(work(core.clone(), key, progress.clone()));
@@ -228,7 +234,7 @@ mod tests {
 
     #[test]
     fn instructions_run_within_instructions() {
-        let progress = Progress { executing: watch::Sender::new(0) };
+        let progress = Progress::default();
         let outer = progress.execute();
         drop(progress.execute());
         assert_eq!(*progress.executing.borrow(), 1);

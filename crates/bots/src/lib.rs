@@ -25,7 +25,7 @@ mod watch;
 
 use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
-use duologue_dialog::{Incoming, Object, Outcome, Value};
+use duologue_dialog::{Hook, Incoming, Object, Outcome, Value};
 use duologue_model::{
     Event,
     id::{BotId, ConversationId, UserId},
@@ -139,7 +139,8 @@ impl Bots {
 
     /// Watches the folder and the clock until `stop` turns true.
     pub async fn run(&self, stop: tokio::sync::watch::Receiver<bool>) {
-        tokio::join!(watch::watch(&self.core, stop.clone()), timeouts::timeouts(&self.core, stop));
+        let watching = watch::watch(&self.core, stop.clone());
+        tokio::join!(self.core.started(), watching, timeouts::timeouts(&self.core, stop));
     }
 
     /// What is served now.
@@ -242,6 +243,32 @@ impl Core {
 
     fn swap(&self, installed: Installed) {
         *self.installed.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(installed);
+    }
+
+    /// Runs the hooks of the server's start.
+    async fn started(self: &Arc<Self>) {
+        let bots = self.installed().sorted();
+        // Those of the server see no bot; one is needed to run them.
+        if let Some(any) = bots.first() {
+            turn::hook(self, any, Hook::AfterServerStart).await;
+        }
+        for bot in &bots {
+            turn::hook(self, bot, Hook::AfterBotMount).await;
+        }
+    }
+
+    /// Runs the hooks of bots that took another's place, or came, or went.
+    async fn changed(self: &Arc<Self>, before: &Installed) {
+        let now = self.installed();
+        let is_same = |bot: &Arc<LiveBot>, other: &Installed| {
+            other.bots.get(&bot.id).is_some_and(|other| Arc::ptr_eq(bot, other))
+        };
+        for bot in before.sorted().iter().filter(|bot| !is_same(bot, &now)) {
+            turn::hook(self, bot, Hook::AfterBotUnmount).await;
+        }
+        for bot in now.sorted().iter().filter(|bot| !is_same(bot, before)) {
+            turn::hook(self, bot, Hook::AfterBotMount).await;
+        }
     }
 
     /// Gives every bot its row.

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use duologue_dialog::{
-    Incoming, KvsWrite, Memory, Object, Outcome, Turn, Value, host::KvsScope, memory::initial_session, turn::Reply,
+    Hook, Incoming, KvsWrite, Memory, Object, Outcome, Turn, Value, host::KvsScope, memory::initial_session,
+    trace::Step, turn::Reply,
 };
 use duologue_model::{Json, id::BotId};
 use duologue_store::v12::{
@@ -22,6 +23,8 @@ use crate::{
 const ATTEMPTS: usize = 5;
 /// Bytes of the largest trace that is kept.
 const LARGEST_TRACE: usize = 512 * 1024;
+/// Under what name scripts write to the log, for `--log`.
+const SCRIPTS: &str = "duologue_scripts";
 /// The type of messages whose payload says none.
 const TEXT: &str = "text";
 
@@ -104,6 +107,7 @@ pub(crate) async fn message(
         };
         match core.store.write(commit).await.map_err(|e| failed(bot, &e))? {
             Committed::Done(late) => {
+                report(&bot.id, &outcome.trace.steps);
                 post_incoming(core, bot, &incoming.target, &outcome);
                 let late = late.into_iter().map(|said| late_payload(&said)).collect();
                 return Ok(Answered { late, outcome });
@@ -140,7 +144,10 @@ pub(crate) async fn timeout(core: &Arc<Core>, bot: &Arc<LiveBot>, progress: &Pro
     let outcome = Turn::timeout(&bot.engine, &host, memory(remembered), user).await;
     // Stale: somebody else saw to it.
     match core.store.write(commit(bot, user, turns_before, &outcome)).await {
-        Ok(Committed::Done(_)) => post_incoming(core, bot, user, &outcome),
+        Ok(Committed::Done(_)) => {
+            report(&bot.id, &outcome.trace.steps);
+            post_incoming(core, bot, user, &outcome);
+        }
         Ok(Committed::Stale | Committed::Answered) => {}
         Err(error) => {
             failed(bot, &error);
@@ -170,6 +177,41 @@ pub(crate) async fn wait_for_late(core: &Arc<Core>, bot: &BotId, user: &str, lon
 pub(crate) fn failed(bot: &LiveBot, error: &duologue_store::Error) -> Refusal {
     tracing::error!(bot = bot.id, %error, "a turn failed");
     Refusal::Failed
+}
+
+/// Tells the operator what went wrong in a turn, and what scripts wrote to the log.
+fn report(bot: &str, steps: &[Step]) {
+    for step in steps {
+        match step {
+            Step::Error { message, flow, node, .. } => tracing::warn!(bot, %flow, %node, "{message}"),
+            Step::Hook { hook, name, error: Some(error), .. } => {
+                tracing::warn!(bot, "hook {}/{name}: {error}", hook.name());
+            }
+            Step::Loop => tracing::warn!(bot, "a conversation went in circles and was reset"),
+            Step::Log { level, text } => match level.as_str() {
+                "error" => tracing::error!(target: SCRIPTS, bot, "{text}"),
+                "warn" => tracing::warn!(target: SCRIPTS, bot, "{text}"),
+                "debug" => tracing::debug!(target: SCRIPTS, bot, "{text}"),
+                _ => tracing::info!(target: SCRIPTS, bot, "{text}"),
+            },
+            _ => {}
+        }
+    }
+}
+
+/// Runs those hooks of a bot that aren't a part of turns.
+pub(crate) async fn hook(core: &Arc<Core>, bot: &Arc<LiveBot>, hook: Hook) {
+    if bot.engine.hooks(hook).is_empty() {
+        return;
+    }
+    let progress = Progress::default();
+    let (writes, steps) = Turn::hook(&bot.engine, &TurnHost { core, bot, progress: &progress }, hook).await;
+    report(&bot.id, &steps);
+    if !writes.is_empty()
+        && let Err(error) = core.store.write_v12_values(writes.iter().map(kvs_write).collect()).await
+    {
+        failed(bot, &error);
+    }
 }
 
 // ---- memory

@@ -59,8 +59,11 @@ async fn reload(core: &Arc<Core>) -> Result<(), Error> {
     let options = core.options.clone();
     let built = tokio::task::spawn_blocking(move || Installed::build(found, &options, &secret, Some(&before)));
     let built = built.await.map_err(|failed| Error::Invalid(format!("the bots can't be checked: {failed}")))?;
+    let before = core.installed();
     core.swap(built);
-    core.mount().await
+    core.mount().await?;
+    core.changed(&before).await;
+    Ok(())
 }
 
 async fn marks(core: &Arc<Core>) -> Vec<Mark> {

@@ -414,6 +414,24 @@ fn mails_are_sent_or_return_to_the_caller() {
 }
 
 #[test]
+fn an_error_flow_that_is_missing_gives_way_to_the_usual_one() {
+    let nodes = [node(
+        "a",
+        &[
+            "builtin/setVariable {\"type\":\"temp\",\"name\":\"onErrorFlowTo\",\"value\":\"gone.flow.json\"}",
+            "missing/action {}",
+        ],
+        None,
+        &[],
+    )];
+    let bot = Builder::new().flow("main", &nodes).flow("error", &[node("entry", &[&say("sorry")], None, &[])]).bot();
+    let host = MemoryHost::default();
+    let mut user = Conversation::new(&bot, &host, "u");
+    assert_eq!(texts(&user.say("hi")), ["sorry"]);
+    assert_eq!(user.memory.context, Value::object(), "the conversation isn't stuck");
+}
+
+#[test]
 fn slots_are_filled_from_entities_or_the_whole_text() {
     let data = skills::Slot {
         retry_attempts: 1,

@@ -317,6 +317,34 @@ fn there_is_room_for_so_many_listeners() {
     assert_eq!(poll("eve", 0), 200);
 }
 
+#[test]
+fn a_silent_turn_waits_for_late_messages_as_long_as_the_bot_says() {
+    let folder = Folder::new(json!({"converse": {"bufferDelayMs": 8000}}));
+    let silent =
+        json!([{"condition": "event.preview === 'hush'", "node": "END"}, {"condition": "true", "node": "say"}]);
+    folder.flow(json!([
+        {"id": "entry", "name": "entry", "onEnter": [], "next": silent},
+        {"id": "say", "name": "say", "onEnter": ["say #!builtin_text-echo"], "next": []},
+    ]));
+    let server = folder.serve(&[]);
+    let started = std::time::Instant::now();
+    assert_eq!(texts(say(&server, "ada", "hi")), ["You said hi"]);
+    assert!(started.elapsed() < Duration::from_secs(4), "who has an answer doesn't wait");
+    let authorization = format!("Bearer {}", server.token);
+    let headers = [("authorization", authorization.as_str()), ("x-bot-id", "shop")];
+    let (_, _, body) = request(&server, "GET", "/v1/chat/conversations", &headers, "");
+    let listed: Value = serde_json::from_str(&body).unwrap();
+    let news = json!({"conversationId": listed["conversations"][0]["id"], "userId": "shop", "type": "text",
+        "payload": {"text": "A moment later"}, "tags": {}});
+    std::thread::scope(|scope| {
+        let hushed = scope.spawn(|| texts(say(&server, "ada", "hush")));
+        std::thread::sleep(Duration::from_millis(700));
+        assert_eq!(request(&server, "POST", "/v1/chat/messages", &headers, &news.to_string()).0, 201);
+        assert_eq!(hushed.join().unwrap(), ["A moment later"]);
+    });
+    assert!(started.elapsed() < Duration::from_secs(8), "no longer than needed");
+}
+
 // ---- e-mail
 
 /// A server that takes every e-mail; what it was told.
@@ -402,6 +430,76 @@ fn a_bot_without_a_server_for_mail_fails_softly() {
     assert!(told.lock().unwrap().is_empty());
     let server = folder.serve(&["--allow-outbound", "127.0.0.1"]);
     assert_eq!(texts(say(&server, "ada", "ready")), ["Sent"]);
+}
+
+// ---- the log
+
+#[test]
+fn the_log_says_where_a_flow_is_broken_and_the_last_good_one_goes_on() {
+    let folder = Folder::new(json!({}));
+    let (mut server, log) = Server::prepare(None, &[]).with(&["--v12-data", folder.path()]).serve_logging();
+    assert_eq!(texts(say(&server, "ada", "hi")), ["You said hi"]);
+    folder.write("bots/shop/flows/main.flow.json", "{\n  \"version\": \"0.0.1\",\n  \"nodes\": [}\n");
+    let has = |text: &str| fs::read_to_string(&log).unwrap().lines().any(|line| line.contains(text));
+    support::eventually(|| has("the last version that was good keeps being served"));
+    assert!(has("flows/main.flow.json:3:13: not JSON"), "{}", fs::read_to_string(&log).unwrap());
+    assert_eq!(texts(say(&server, "ada", "hi")), ["You said hi"]);
+    server.kill();
+}
+
+#[test]
+fn the_log_says_what_goes_wrong_in_scripts() {
+    let folder = Folder::new(json!({}));
+    folder.write("bots/shop/actions/loud.js", "console.log('hello from', event.target); bp.logger.warn('careful')");
+    folder.write("bots/shop/actions/careless.js", "const run = async () => { throw new Error('forgotten') }\nrun()");
+    folder.write("bots/shop/actions/pack.js", "require('sharp')");
+    folder.write("bots/shop/hooks/after_event_processed/broken.js", "nothing.there()");
+    folder
+        .flow(json!([{"id": "entry", "name": "entry", "onEnter": ["loud {}", "careless {}", "pack {}"], "next": []}]));
+    let prepared = Server::prepare(None, &[]).with(&["--v12-data", folder.path()]);
+    let (mut server, log) = prepared.serve_logging();
+    say(&server, "ada", "hi");
+    server.kill();
+    let log = fs::read_to_string(log).unwrap();
+    for line in [
+        "hello from ada",
+        "careful",
+        "a promise was rejected, and nothing handles that: Error: forgotten",
+        "the package 'sharp' is not there: put it, as pure JavaScript, into the bot's libraries/node_modules/sharp",
+        "nothing is not defined",
+    ] {
+        assert!(log.lines().any(|found| found.contains(line) && found.contains("shop")), "{line} in\n{log}");
+    }
+}
+
+// ---- hooks that aren't a part of turns
+
+#[test]
+fn hooks_run_when_bots_come_and_go() {
+    let folder = Folder::new(json!({}));
+    let note = |name: &str| {
+        format!(
+            "const run = async () => {{ const kvs = bp.kvs.global(); \
+             await kvs.set('log', (await kvs.get('log') || '') + '{name} ' + (typeof botId === 'string' ? botId : '') + ';') }}\n\
+             return run()"
+        )
+    };
+    folder.write("global/hooks/after_server_start/a.js", &note("start"));
+    folder.write("global/hooks/after_bot_mount/a.js", &note("mount"));
+    folder.write("bots/shop/hooks/after_bot_mount/b.js", &note("own"));
+    folder.write("bots/shop/hooks/after_server_start/b.js", &note("never"));
+    folder.write("bots/shop/hooks/after_bot_unmount/c.js", &note("unmount"));
+    let read = "const run = async () => { temp.log = await bp.kvs.global().get('log') }\nreturn run()";
+    folder.write("bots/shop/actions/read.js", read);
+    folder.elements(&[("log", "{{temp.log}}")]);
+    folder
+        .flow(json!([{"id": "entry", "name": "entry", "onEnter": ["read {}", "say #!builtin_text-log"], "next": []}]));
+    let server = folder.serve(&[]);
+    let started = "start ;mount shop;own shop;";
+    support::eventually(|| texts(say(&server, "ada", "hi")) == [started]);
+    folder.elements(&[("log", "now {{temp.log}}")]);
+    let again = format!("now {started}unmount shop;mount shop;own shop;");
+    support::eventually(|| texts(say(&server, "ada", "hi")) == [again.as_str()]);
 }
 
 // ---- import

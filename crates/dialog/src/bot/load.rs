@@ -445,7 +445,10 @@ fn merge_hooks(globals: &Globals, mut own: HashMap<Hook, Vec<Arc<Script>>>) -> H
     let mut merged = HashMap::new();
     for hook in Hook::ALL {
         let mut scripts = globals.hooks(hook).to_vec();
-        scripts.extend(own.remove(&hook).unwrap_or_default());
+        // The server's start is no bot's business.
+        if hook != Hook::AfterServerStart {
+            scripts.extend(own.remove(&hook).unwrap_or_default());
+        }
         scripts.sort_by(|a, b| a.name.cmp(&b.name));
         if !scripts.is_empty() {
             merged.insert(hook, scripts);

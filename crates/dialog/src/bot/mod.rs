@@ -104,11 +104,17 @@ pub enum Hook {
     BeforeConversationEnd,
     /// Before a waiting conversation times out.
     BeforeSessionTimeout,
+    /// When the server has started; of the server's hooks only. Not a part of turns, as those below.
+    AfterServerStart,
+    /// When a bot is served, for the first time or after a change.
+    AfterBotMount,
+    /// When a bot isn't served any more, or a changed one takes its place.
+    AfterBotUnmount,
 }
 
 impl Hook {
     /// All of them.
-    pub const ALL: [Hook; 7] = [
+    pub const ALL: [Hook; 10] = [
         Hook::BeforeIncomingMiddleware,
         Hook::AfterIncomingMiddleware,
         Hook::BeforeSuggestionsElection,
@@ -116,6 +122,9 @@ impl Hook {
         Hook::BeforeOutgoingMiddleware,
         Hook::BeforeConversationEnd,
         Hook::BeforeSessionTimeout,
+        Hook::AfterServerStart,
+        Hook::AfterBotMount,
+        Hook::AfterBotUnmount,
     ];
 
     /// The folder's name below `hooks/`.
@@ -128,6 +137,9 @@ impl Hook {
             Hook::BeforeOutgoingMiddleware => "before_outgoing_middleware",
             Hook::BeforeConversationEnd => "before_conversation_end",
             Hook::BeforeSessionTimeout => "before_session_timeout",
+            Hook::AfterServerStart => "after_server_start",
+            Hook::AfterBotMount => "after_bot_mount",
+            Hook::AfterBotUnmount => "after_bot_unmount",
         }
     }
 }

@@ -16,6 +16,8 @@ use crate::{
     value::{Object, Text, Value},
 };
 
+/// Where failures lead unless a bot says otherwise.
+const ERROR_FLOW: &str = "error.flow.json";
 /// A node visited so often in a turn is a loop, at the next transition.
 const MAX_VISITS: usize = 3;
 /// The same for scripts that jump, which pass no transition.
@@ -472,22 +474,26 @@ impl<'t, H: Host> Run<'t, H> {
         self.drop_queue();
         let engine = failure.kind == FailureKind::Engine;
         let current = self.state("context").str("currentFlow").unwrap_or_default();
-        if engine && current.eq_ignore_ascii_case("error.flow.json") {
+        if engine && current.eq_ignore_ascii_case(ERROR_FLOW) {
             self.clear_conversation();
             return Next::Stop;
         }
         let target = self.state("temp").str("onErrorFlowTo").filter(|target| !target.is_empty());
-        let target = target.unwrap_or("error.flow.json").to_owned();
-        match self.follow(&target).await {
-            Ok(next) => next,
-            Err(second) => {
-                self.record(&second);
-                if engine {
-                    self.clear_conversation();
-                }
-                Next::Stop
-            }
+        let target = target.unwrap_or(ERROR_FLOW).to_owned();
+        let mut next = self.follow(&target).await;
+        if let Err(second) = &next
+            && target != ERROR_FLOW
+        {
+            self.record(second);
+            next = self.follow(ERROR_FLOW).await;
         }
+        next.unwrap_or_else(|second| {
+            self.record(&second);
+            if engine {
+                self.clear_conversation();
+            }
+            Next::Stop
+        })
     }
 
     // ---- the end

@@ -205,6 +205,22 @@ impl Turn {
         run.finish(Saved::All, Input::Timeout(target.to_owned()), timeouts)
     }
 
+    /// Runs the hooks of a bot that aren't a part of turns. They have no event and no memory: what they leave
+    /// are writes to key-value stores, and what went wrong.
+    pub async fn hook<H: Host>(bot: &Bot, host: &H, hook: Hook) -> (Vec<KvsWrite>, Vec<Step>) {
+        let mut run = Run::new(bot, host, Memory::default(), "");
+        let id = bot.id.clone();
+        let variables = match hook {
+            Hook::AfterServerStart => Object::new(),
+            _ => Object::new().with("botId", id),
+        };
+        run.hooks_with(hook, |_| variables.clone()).await;
+        if !run.replies.is_empty() || run.follow_ups.events.len() + run.follow_ups.users.len() > 0 {
+            run.ignore("a hook that has no event writes to key-value stores only");
+        }
+        (run.follow_ups.kvs, run.steps)
+    }
+
     /// Does a recorded turn again, with any bot: the same input on the same memory.
     pub async fn again<H: Host>(bot: &Bot, host: &H, trace: &Trace) -> Outcome {
         match &trace.input {

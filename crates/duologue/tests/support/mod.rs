@@ -174,12 +174,24 @@ impl Prepared {
     }
 
     pub fn serve(self) -> Server {
+        self.serve_with("warn", Stdio::inherit())
+    }
+
+    /// The same with a log of level `info` in the file that is answered.
+    pub fn serve_logging(self) -> (Server, PathBuf) {
+        let log = self.folder.path().join("log");
+        let file = std::fs::File::create(&log).unwrap();
+        (self.serve_with("info", file.into()), log)
+    }
+
+    fn serve_with(self, level: &str, log: Stdio) -> Server {
         let address = free_address();
         let child = Command::new(binary())
-            .args(["serve", "--listen", &address, "--log", "warn"])
+            .args(["serve", "--listen", &address, "--log", level])
             .args(place(&self.data, self.database.as_deref()))
             .args(&self.options)
             .stdout(Stdio::null())
+            .stderr(log)
             .spawn()
             .unwrap();
         let Prepared { workspace, bot, token, data, database, options, folder } = self;

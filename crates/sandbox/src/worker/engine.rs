@@ -20,6 +20,8 @@ use crate::{Kind, Level, Limits, Log};
 
 /// Bytes allocated between two collections.
 const COLLECT: usize = 4 << 20;
+/// Promises whose rejections are remembered until somebody handles them.
+const MOST_REJECTIONS: usize = 20;
 /// Limits of an engine before it knows its run; ours alone runs under them.
 const BEFORE: usize = 64 << 20;
 
@@ -38,6 +40,8 @@ struct World {
     calls: Cell<u32>,
     pending: Cell<u32>,
     logs: RefCell<Vec<Log>>,
+    /// Why promises were rejected that nobody has waited for so far.
+    rejections: RefCell<Vec<String>>,
     logged: Cell<usize>,
     dropped: Cell<usize>,
     /// Columns of line 1 that are ours, by file.
@@ -66,6 +70,7 @@ impl Engine {
             calls: Cell::default(),
             pending: Cell::default(),
             logs: RefCell::default(),
+            rejections: RefCell::default(),
             logged: Cell::default(),
             dropped: Cell::default(),
             shifts: RefCell::default(),
@@ -77,6 +82,10 @@ impl Engine {
         runtime.set_memory_limit(BEFORE);
         let watched = world.clone();
         runtime.set_interrupt_handler(Some(Box::new(move || watched.must_stop())));
+        let watched = world.clone();
+        runtime.set_host_promise_rejection_tracker(Some(Box::new(move |ctx, _, reason, is_handled| {
+            watched.rejected(&ctx, &reason, is_handled);
+        })));
         let context = Context::full(&runtime)?;
         let driver = context.with(|ctx| {
             let make = bytecode::function(&ctx, bytecode::CORE)?.ok_or(rquickjs::Error::Unknown)?;
@@ -102,6 +111,7 @@ impl Engine {
             return Err(error);
         }
         let mut done = done?;
+        self.world.log_rejections();
         done.logs = self.world.take_logs();
         Ok(done)
     }
@@ -388,6 +398,26 @@ impl World {
             _ => Level::Info,
         };
         self.logs.borrow_mut().push(Log { level, text });
+    }
+
+    /// A promise was rejected while nobody waited for it; or somebody does now.
+    fn rejected<'js>(&self, ctx: &Ctx<'js>, reason: &Value<'js>, is_handled: bool) {
+        let Failure { class, message, file, line, .. } =
+            failure::of(ctx, reason, |file| self.shifts.borrow().get(file).copied().unwrap_or(0));
+        let place = file.zip(line).map(|(file, line)| format!(" ({file}:{line})")).unwrap_or_default();
+        let text = format!("a promise was rejected, and nothing handles that: {class}: {message}{place}");
+        let mut rejections = self.rejections.borrow_mut();
+        if !is_handled && rejections.len() < MOST_REJECTIONS {
+            rejections.push(text);
+        } else if is_handled && let Some(at) = rejections.iter().position(|known| *known == text) {
+            rejections.remove(at);
+        }
+    }
+
+    fn log_rejections(&self) {
+        for text in self.rejections.take() {
+            self.log("error", text);
+        }
     }
 
     fn take_logs(&self) -> Vec<Log> {

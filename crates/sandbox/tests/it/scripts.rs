@@ -194,6 +194,21 @@ async fn a_promise_that_nothing_resolves_ends_at_once() {
 }
 
 #[tokio::test]
+async fn rejections_that_nobody_handles_are_logged() {
+    let source = "const never = async () => { throw new TypeError('forgotten') }\nnever()\n\
+                  Promise.reject('plain'); Promise.reject(new Error('late')).catch(() => 0)\n\
+                  const kept = Promise.reject(new Error('awaited')); setTimeout(() => kept.catch(() => 0), 1)";
+    let logs = done(&pool(), action(source)).await.logs;
+    let texts: Vec<_> = logs.iter().filter(|log| log.level == Level::Error).map(|log| &*log.text).collect();
+    assert_eq!(texts.len(), 2, "{logs:?}");
+    assert!(texts[0].contains("TypeError: forgotten") && texts[0].contains(":1)"), "{texts:?}");
+    assert!(texts[1].contains("plain"), "{texts:?}");
+    // One that the script returns is its failure, and said once.
+    let error = failed(&pool(), action("return Promise.reject(new Error('returned'))")).await;
+    assert!(error.logs.is_empty(), "{:?}", error.logs);
+}
+
+#[tokio::test]
 async fn logs_come_in_order_with_their_levels() {
     let source = "console.log('a', { b: [1] }, 2); console.error(new Error('bad').message); printObject({ x: 1 });
                   bp.logger.warn('w'); bp.logger.forBot('bot').info('i'); console.debug('%s is %d', 'x', 3)";
