@@ -112,7 +112,7 @@ pub fn read(turn: &Turn) -> Result<Trace, Unreadable> {
 /// As [`read`].
 pub fn show(turn: &Turn) -> Result<Shown, Unreadable> {
     let trace = read(turn)?;
-    let secrets = Secrets::of(&trace);
+    let (secrets, changes) = (Secrets::of(&trace), trace.changes());
     let input = match &trace.input {
         Input::Message(incoming) => ShownInput::Message { payload: secrets.redact(&incoming.payload) },
         Input::Timeout(_) => ShownInput::Timeout,
@@ -133,7 +133,7 @@ pub fn show(turn: &Turn) -> Result<Shown, Unreadable> {
         requests: requests.collect(),
         steps: trace.steps.iter().map(|step| secrets.step(step)).collect(),
         replies: trace.replies.iter().map(|reply| secrets.redact(reply)).collect(),
-        changes: trace.changes.iter().map(|change| secrets.change(change)).collect(),
+        changes: changes.iter().map(|change| secrets.change(change)).collect(),
     })
 }
 
@@ -153,7 +153,7 @@ impl Secrets {
         for memory in [&before.user, &before.session, &before.context, &before.temp, &before.bot] {
             named(memory, &mut found);
         }
-        for change in &trace.changes {
+        for change in &trace.changes() {
             let is_secret = is_secret_path(&change.path);
             for value in [&change.before, &change.after] {
                 if is_secret { texts(value, &mut found) } else { named(value, &mut found) }
@@ -461,7 +461,6 @@ pub(crate) fn clean(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use duologue_dialog::Memory;
     use duologue_model::Json;
 
     use super::*;
@@ -474,13 +473,13 @@ mod tests {
         let trace = serde_json::json!({
             "bot": "b",
             "input": {"message": {"target": "u", "payload": {"type": "text", "text": "hi\u{1b}[2J"}, "credentials": {"sub": "claim-of-ada"}}},
-            "before": Memory::default(),
-            "changes": [
-                {"path": "temp.n", "before": 1, "after": 2},
-                {"path": "user.apiToken", "after": "tok-0123456789"},
-                {"path": "temp.copy", "after": "it is s3cr3t-header"},
-                {"path": "session.list", "before": [1, 2], "after": [2, 3, 4]},
-                {"path": "context.queue", "after": {"instructions": [{"fn": "own {\"password\":\"waiting-secret\"}"}]}},
+            "before": {"user": {}, "session": {"list": [1, 2]}, "context": {}, "temp": {"n": 1}},
+            "after": [
+                {"path": ["temp", "n"], "value": 2},
+                {"path": ["user", "apiToken"], "value": "tok-0123456789"},
+                {"path": ["temp", "copy"], "value": "it is s3cr3t-header"},
+                {"path": ["session", "list"], "slide": 1, "value": [3, 4]},
+                {"path": ["context", "queue"], "value": {"instructions": [{"fn": "own {\"password\":\"waiting-secret\"}"}]}},
             ],
             "steps": [
                 {"step": "node", "flow": "main.flow.json", "node": "entry", "resumed": false},
@@ -508,7 +507,10 @@ mod tests {
         {
             assert!(!everything.contains(secret), "{secret}: {everything}");
         }
-        assert_eq!(shown.changes[2].after, "it is [redacted]".into());
+        assert_eq!(
+            shown.changes.iter().find(|change| change.path == "temp.copy").unwrap().after,
+            "it is [redacted]".into()
+        );
         assert_eq!((shown.requests[0].status, shown.replies.len()), (Some(200), 1));
     }
 

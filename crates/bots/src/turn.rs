@@ -247,7 +247,7 @@ fn memory(remembered: Remembered) -> Memory {
 
 /// The end of a turn for which nobody waits and that began without a message.
 fn commit(bot: &LiveBot, user: &str, turns_before: i64, outcome: &Outcome) -> Commit {
-    let (memory, follow_ups) = (&outcome.memory, &outcome.follow_ups);
+    let (memory, follow_ups) = (outcome.memory(), &outcome.follow_ups);
     let trace = json(&outcome.trace);
     Commit {
         bot: bot.store_id.clone(),

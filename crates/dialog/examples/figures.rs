@@ -101,7 +101,7 @@ fn turns() {
     let rounds = 20_000;
     let started = Instant::now();
     for _ in 0..rounds {
-        memory = block_on(Turn::message(&bot, &host, memory, Incoming::text("u", "hello"))).memory;
+        memory = block_on(Turn::message(&bot, &host, memory, Incoming::text("u", "hello"))).trace.after;
     }
     println!("{:>8.2} µs  a turn with one reply", started.elapsed().as_micros() as f64 / f64::from(rounds));
 }

@@ -24,6 +24,26 @@ pub struct Memory {
     pub timeouts: u32,
 }
 
+impl Memory {
+    /// The memories by their names.
+    pub(crate) fn parts(&self) -> [(&'static str, &Value); 5] {
+        let Memory { user, session, context, temp, bot, timeouts: _ } = self;
+        [("user", user), ("session", session), ("context", context), ("temp", temp), ("bot", bot)]
+    }
+
+    /// A memory by its name.
+    pub(crate) fn part_mut(&mut self, name: &str) -> Option<&mut Value> {
+        Some(match name {
+            "user" => &mut self.user,
+            "session" => &mut self.session,
+            "context" => &mut self.context,
+            "temp" => &mut self.temp,
+            "bot" => &mut self.bot,
+            _ => return None,
+        })
+    }
+}
+
 impl Default for Memory {
     fn default() -> Self {
         Memory {
@@ -58,13 +78,7 @@ pub struct Change {
 /// How `after` differs from `before`, deepest differing members only, in the order of the members.
 pub fn diff(before: &Memory, after: &Memory) -> Vec<Change> {
     let mut changes = Vec::new();
-    for (name, before, after) in [
-        ("user", &before.user, &after.user),
-        ("session", &before.session, &after.session),
-        ("context", &before.context, &after.context),
-        ("temp", &before.temp, &after.temp),
-        ("bot", &before.bot, &after.bot),
-    ] {
+    for ((name, before), (_, after)) in before.parts().into_iter().zip(after.parts()) {
         compare(name, before, after, &mut changes);
     }
     changes

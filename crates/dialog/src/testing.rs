@@ -235,7 +235,7 @@ impl<'a, S: Scripts> Conversation<'a, S> {
 
     fn remember(&mut self, outcome: Outcome) -> Outcome {
         self.host.apply(&outcome.follow_ups);
-        self.memory = outcome.memory.clone();
+        self.memory = outcome.memory().clone();
         outcome
     }
 }

@@ -1,17 +1,20 @@
 //! The trace of a turn: what it did and what the world answered, enough to see why and to do it again.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
 
 use crate::{
     bot::Hook,
     host::{HttpFailure, HttpRequest, HttpResponse, KvsScope, Mail, ScriptError, ScriptKind, ScriptOutcome},
-    memory::{Change, Memory},
+    memory::{self, Change, Memory},
     turn::Incoming,
     value::{Text, Value},
 };
 
 /// Everything about one turn.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+///
+/// As JSON, which is how it is stored, it has the memory after the turn as the differences to the one before.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(from = "Stored")]
 pub struct Trace {
     /// The bot's id.
     pub bot: String,
@@ -19,14 +22,70 @@ pub struct Trace {
     pub input: Input,
     /// The memory it began with.
     pub before: Memory,
-    /// How the memory it ended with differs.
-    pub changes: Vec<Change>,
+    /// The memory it ended with; read from its stored form, new members may have another order.
+    pub after: Memory,
     /// What happened, in order.
     pub steps: Vec<Step>,
     /// What the world answered, in order; [`crate::Replay`] answers the same again.
     pub effects: Vec<Effect>,
     /// The payloads that were sent.
     pub replies: Vec<Value>,
+}
+
+impl Trace {
+    /// How the memory it ended with differs from the one it began with.
+    pub fn changes(&self) -> Vec<Change> {
+        memory::diff(&self.before, &self.after)
+    }
+}
+
+impl Serialize for Trace {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut after = Vec::new();
+        for ((name, before), (_, after_it)) in self.before.parts().into_iter().zip(self.after.parts()) {
+            compare(&mut vec![name.into()], before, after_it, &mut after);
+        }
+        let mut members = serializer.serialize_struct("Trace", 8)?;
+        members.serialize_field("bot", &self.bot)?;
+        members.serialize_field("input", &self.input)?;
+        members.serialize_field("before", &self.before)?;
+        members.serialize_field("after", &after)?;
+        members.serialize_field("timeouts", &self.after.timeouts)?;
+        members.serialize_field("steps", &self.steps)?;
+        members.serialize_field("effects", &self.effects)?;
+        members.serialize_field("replies", &self.replies)?;
+        members.end()
+    }
+}
+
+/// A trace as it is stored.
+#[derive(Deserialize)]
+struct Stored {
+    bot: String,
+    input: Input,
+    before: Memory,
+    #[serde(default)]
+    after: Vec<Patch>,
+    #[serde(default)]
+    timeouts: u32,
+    steps: Vec<Step>,
+    effects: Vec<Effect>,
+    replies: Vec<Value>,
+}
+
+impl From<Stored> for Trace {
+    fn from(stored: Stored) -> Trace {
+        let Stored { bot, input, before, after: patches, timeouts, steps, effects, replies } = stored;
+        let mut after = Memory { timeouts, ..before.clone() };
+        for patch in &patches {
+            if let Some((name, path)) = patch.path.split_first()
+                && let Some(part) = after.part_mut(name)
+            {
+                patch.apply(path, part);
+            }
+        }
+        Trace { bot, input, before, after, steps, effects, replies }
+    }
 }
 
 /// What set a turn off.
@@ -149,11 +208,14 @@ pub struct Ran {
     pub suggestions: Option<Value>,
 }
 
-/// A member that a script set or removed.
+/// A member that was set or removed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Patch {
-    /// Names of members from the event down; empty: the whole event.
+    /// Names of members from the outermost value down; empty: that value itself.
     pub path: Vec<Text>,
+    /// A list lost so many items at its start and gained those of `value` at its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slide: Option<usize>,
     /// The new value; absent if the member was removed.
     #[serde(default, skip_serializing_if = "Value::is_undefined")]
     pub value: Value,
@@ -166,10 +228,10 @@ impl Ran {
         if let Some(changed) = &outcome.event {
             compare(&mut Vec::new(), event, changed, &mut patches);
             let mut again = event.clone();
-            patches.iter().for_each(|patch| patch.apply(&mut again));
+            patches.iter().for_each(|patch| patch.apply(&patch.path, &mut again));
             // Where members have another order now, the differences don't tell the whole story.
             if !same(&again, changed) {
-                patches = vec![Patch { path: Vec::new(), value: changed.clone() }];
+                patches = vec![Patch { path: Vec::new(), slide: None, value: changed.clone() }];
             }
         }
         Ran { result: outcome.result.clone(), event: patches, suggestions: outcome.suggestions.clone() }
@@ -179,19 +241,20 @@ impl Ran {
     pub(crate) fn outcome(&self, event: &Value) -> ScriptOutcome {
         let mut changed = None;
         for patch in &self.event {
-            patch.apply(changed.get_or_insert_with(|| event.clone()));
+            patch.apply(&patch.path, changed.get_or_insert_with(|| event.clone()));
         }
         ScriptOutcome { result: self.result.clone(), event: changed, suggestions: self.suggestions.clone() }
     }
 }
 
 impl Patch {
-    fn apply(&self, event: &mut Value) {
-        let Some((name, path)) = self.path.split_last() else {
-            *event = self.value.clone();
+    /// Does this to what lies at `path`, the patch's own or what is left of it, below `value`.
+    fn apply(&self, path: &[Text], value: &mut Value) {
+        let Some((name, path)) = path.split_last() else {
+            self.put(value);
             return;
         };
-        let mut place = event;
+        let mut place = value;
         for name in path {
             let members = place.make_object();
             if !members.has(name) {
@@ -202,13 +265,29 @@ impl Patch {
                 None => return,
             }
         }
-        if self.value.is_undefined() {
-            place.make_object().remove(name);
-        } else {
-            place.make_object().set(name.clone(), self.value.clone());
+        let members = place.make_object();
+        match members.get_mut(name) {
+            _ if self.value.is_undefined() => {
+                members.remove(name);
+            }
+            Some(member) => self.put(member),
+            None => members.set(name.clone(), self.value.clone()),
+        }
+    }
+
+    fn put(&self, place: &mut Value) {
+        match (self.slide, &mut *place, &self.value) {
+            (Some(gone), Value::Array(items), Value::Array(new)) => {
+                items.drain(..gone.min(items.len()));
+                items.extend_from_slice(new);
+            }
+            (_, place, value) => *place = value.clone(),
         }
     }
 }
+
+/// Items at a list's start that may be gone without the whole list being written anew.
+const LONGEST_SLIDE: usize = 8;
 
 fn compare(path: &mut Vec<Text>, before: &Value, after: &Value, patches: &mut Vec<Patch>) {
     match (before, after) {
@@ -225,8 +304,24 @@ fn compare(path: &mut Vec<Text>, before: &Value, after: &Value, patches: &mut Ve
             }
         }
         (before, after) if same(before, after) => {}
-        (_, after) => patches.push(Patch { path: path.clone(), value: after.clone() }),
+        (before, after) => {
+            let slide = slide(before, after);
+            let value = match (slide, after) {
+                (Some((_, kept)), Value::Array(items)) => Value::Array(items[kept..].to_vec()),
+                _ => after.clone(),
+            };
+            patches.push(Patch { path: path.clone(), slide: slide.map(|(gone, _)| gone), value });
+        }
     }
+}
+
+/// Whether a list slid on: how many items are gone at its start, and how many of the old ones are left.
+fn slide(before: &Value, after: &Value) -> Option<(usize, usize)> {
+    let (before, after) = (before.as_array()?, after.as_array()?);
+    (0..before.len().min(LONGEST_SLIDE)).map(|gone| (gone, &before[gone..])).find_map(|(gone, left)| {
+        let new = after.get(..left.len())?;
+        left.iter().zip(new).all(|(a, b)| same(a, b)).then_some((gone, left.len()))
+    })
 }
 
 /// Whether two values are written the same, order of members included.
@@ -260,6 +355,7 @@ mod tests {
             r#"{"a":1,"state":{"temp":{},"user":{}},"l":[]}"#,
             r#"{"state":{"temp":{"x":1,"y":{"z":2}},"user":{}},"l":[1,2],"a":1}"#,
             r#"{"a":1,"state":5}"#,
+            r#"{"a":1,"state":{"temp":{"x":1,"y":{"z":2}},"user":{}},"l":[2,3,4]}"#,
         ] {
             let outcome = ScriptOutcome::changed(Value::parse(changed).unwrap());
             let ran = Ran::of(&outcome, &event);
@@ -268,5 +364,40 @@ mod tests {
         }
         let ran = Ran::of(&ScriptOutcome::changed(event.clone()), &event);
         assert_eq!(ran.event, []);
+    }
+
+    fn trace(before: &str, after: &str) -> Trace {
+        let memory =
+            |session: &str, timeouts| Memory { session: Value::parse(session).unwrap(), timeouts, ..Memory::default() };
+        let (before, after) = (memory(before, 0), memory(after, 1));
+        let input = Input::Timeout("u".to_owned());
+        Trace { bot: "b".to_owned(), input, before, after, steps: vec![], effects: vec![], replies: vec![] }
+    }
+
+    #[test]
+    fn memories_are_kept_as_differences() {
+        for (before, after) in [
+            ("{}", r#"{"a":1}"#),
+            (r#"{"a":{"b":[1,{"c":2}],"d":3}}"#, r#"{"a":{"b":[1,{"c":4}]},"e":{"f":1}}"#),
+            (r#"{"a.b":1,"a":{"c":1}}"#, r#"{"a.b":2,"a":{"c":{"d":1}}}"#),
+            (r#"{"a":[1]}"#, r#"{"a":[]}"#),
+            (r#"{"a":[1,2,3]}"#, r#"{"a":[2,3,4]}"#),
+            (r#"{"a":[1,2,3]}"#, r#"{"a":[1,2,3,4]}"#),
+            (r#"{"a":[1,2,3]}"#, r#"{"a":[3]}"#),
+            (r#"{"a":[1,1,1]}"#, r#"{"a":[1,1]}"#),
+            (r#"{"a":[1,2,3]}"#, r#"{"a":[3,2,1]}"#),
+            (r#"{"a":1}"#, "{}"),
+            ("5", "[]"),
+        ] {
+            let trace = trace(before, after);
+            let text = serde_json::to_string(&trace).unwrap();
+            assert_eq!(serde_json::from_str::<Trace>(&text).unwrap(), trace, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_list_that_slides_is_not_written_anew() {
+        let text = serde_json::to_string(&trace(r#"{"l":["first","second"]}"#, r#"{"l":["second","third"]}"#)).unwrap();
+        assert!(text.contains(r#""after":[{"path":["session","l"],"slide":1,"value":["third"]}]"#), "{text}");
     }
 }

@@ -156,15 +156,15 @@ fn check(bot: &Bot, before: &Memory, outcome: &Outcome) {
     let trace = serde_json::from_str(&text).unwrap();
     let again = block_on(Turn::again(bot, &Replay::with_fallback(&outcome.trace.effects, Refuse), &trace));
     assert_eq!(serde_json::to_string(&again.trace).unwrap(), text);
-    assert_eq!(serde_json::to_string(&again.memory).unwrap(), serde_json::to_string(&outcome.memory).unwrap());
+    assert_eq!(serde_json::to_string(again.memory()).unwrap(), serde_json::to_string(outcome.memory()).unwrap());
     // What a turn doesn't touch stays: a marker in the user's memory and one in the session, which only
     // resetSession may clear.
-    assert_eq!(outcome.memory.user.get("marker"), before.user.get("marker"));
+    assert_eq!(outcome.memory().user.get("marker"), before.user.get("marker"));
     let reset = outcome.trace.steps.iter().any(
         |step| matches!(step, duologue_dialog::trace::Step::Action { name, .. } if name == "builtin/resetSession"),
     );
-    assert!(reset || outcome.memory.session.get("marker") == before.session.get("marker"));
-    let messages = outcome.memory.session.get("lastMessages").as_array().unwrap_or_default();
+    assert!(reset || outcome.memory().session.get("marker") == before.session.get("marker"));
+    let messages = outcome.memory().session.get("lastMessages").as_array().unwrap_or_default();
     assert!(messages.len() <= 5);
     // An open conversation waits at a place that exists, or will be led away from one that doesn't.
     assert!(outcome.replies.len() <= 500 && outcome.trace.steps.len() < 200_000);

@@ -83,7 +83,10 @@ impl Queue {
 
     /// Puts a run in line; none when the queue is full or closed.
     pub fn push(&self, job: Job) -> Option<Grow> {
-        let mut state = self.lock();
+        self.enter(&mut self.lock(), job)
+    }
+
+    fn enter(&self, state: &mut State, job: Job) -> Option<Grow> {
         if state.closed || state.queued >= self.bounds.queue {
             return None;
         }
@@ -96,27 +99,29 @@ impl Queue {
         }
         state.queued += 1;
         self.changed.notify_one();
-        Some(self.grow(&mut state))
+        Some(self.grow(state))
     }
 
     /// The next run for a free slot. None when the slot should end.
     pub fn take(&self) -> Option<Job> {
         let mut state = self.lock();
         state.free += 1;
+        let mut idle = false;
         let job = loop {
             if state.closed {
                 break None;
             }
+            // Also at the end of the wait: a run that came at that instant counted on this slot.
             if let Some(job) = self.next(&mut state) {
                 state.computing += 1;
                 break Some(job);
             }
-            let (again, waited) =
-                self.changed.wait_timeout(state, self.bounds.idle).unwrap_or_else(PoisonError::into_inner);
-            state = again;
-            if waited.timed_out() && state.slots > self.bounds.workers {
+            if idle && state.slots > self.bounds.workers {
                 break None;
             }
+            let (again, waited) =
+                self.changed.wait_timeout(state, self.bounds.idle).unwrap_or_else(PoisonError::into_inner);
+            (state, idle) = (again, waited.timed_out());
         };
         state.free -= 1;
         if job.is_none() {
@@ -200,5 +205,57 @@ impl Queue {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Kind;
+
+    const IDLE: Duration = Duration::from_millis(20);
+
+    fn queue() -> Queue {
+        Queue::new(Bounds { workers: 1, max_workers: 2, per_owner: 2, queue: 10, idle: IDLE })
+    }
+
+    fn job() -> Job {
+        Job {
+            run: Run::new(Kind::Condition, "owner", "name", "true"),
+            link: Arc::default(),
+            events: tokio::sync::mpsc::unbounded_channel().0,
+            queued: Instant::now(),
+        }
+    }
+
+    #[test]
+    fn a_run_that_comes_as_a_slot_is_about_to_end_is_taken() {
+        let queue = queue();
+        // One slot's run waits for its host; a surplus slot has nothing to do.
+        queue.lock().slots = 2;
+        let taken = std::thread::scope(|scope| {
+            let surplus = scope.spawn(|| queue.take());
+            let mut state = loop {
+                let state = queue.lock();
+                if state.free == 1 {
+                    break state;
+                }
+            };
+            // Its time is up now, but it can't look before the run is in line.
+            std::thread::sleep(IDLE * 4);
+            let grow = queue.enter(&mut state, job());
+            assert!(grow.is_some_and(|Grow(more)| !more), "there is a free slot");
+            drop(state);
+            surplus.join().unwrap()
+        });
+        assert!(taken.is_some());
+    }
+
+    #[test]
+    fn a_surplus_slot_without_work_ends() {
+        let queue = queue();
+        queue.lock().slots = 2;
+        assert!(queue.take().is_none());
+        assert_eq!((queue.numbers().slots, queue.lock().free), (1, 0));
     }
 }

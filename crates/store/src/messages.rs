@@ -219,8 +219,6 @@ async fn write(tx: &mut Tx<'_>, who: &Identity, place: &Place, message: &Message
     ];
     let touch = params![&place.id, place.at, updated_at];
     let order = params![&who.bot, place.updated_at, &place.id, updated_at];
-    const INSERT: &str = "INSERT INTO messages (conversation_id, created_at, id, bot_id, seq, type, payload, direction, user_id, origin, tags, updated_at, announced) \
-                          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
     const TOUCH: &str = "UPDATE conversations SET last_seq = last_seq + 1, message_count = message_count + 1, last_at = ?2, updated_at = ?3 WHERE id = ?1";
     const EVENT: &str = "INSERT INTO events (bot_id, id, owner, type, payload, status, failure_reason, conversation_id, user_id, message_id, workflow_id, due_at, created_at) \
                          VALUES (?1, ?2, ?3, 'message_created', NULL, ?8, NULL, ?4, ?5, ?6, NULL, NULL, ?7)";
@@ -264,51 +262,51 @@ async fn write(tx: &mut Tx<'_>, who: &Identity, place: &Place, message: &Message
     Ok(())
 }
 
-/// How many columns [`write_many`] writes.
+/// Writes a message, given [`WRITTEN_COLUMNS`].
+pub(crate) const INSERT: &str = "INSERT INTO messages (conversation_id, created_at, id, bot_id, seq, type, payload, direction, user_id, origin, tags, updated_at, announced) \
+                                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+/// How many columns a message has.
 pub(crate) const WRITTEN_COLUMNS: usize = 13;
 
 /// A message of a conversation whose bot runs here: nothing has to be delivered because of it.
 pub(crate) struct Written<'a> {
     pub(crate) conversation: &'a ConversationId,
     pub(crate) bot: &'a BotId,
-    pub(crate) id: MessageId,
+    pub(crate) id: &'a MessageId,
     pub(crate) at: Timestamp,
     pub(crate) seq: i64,
     pub(crate) kind: &'a str,
     pub(crate) payload: &'a Json,
     pub(crate) incoming: bool,
-    pub(crate) user: UserId,
+    pub(crate) user: &'a str,
 }
 
 impl<'a> Written<'a> {
-    /// Appends its columns. An incoming message is its own event, and without a row in the outbox a
-    /// processed one.
-    pub(crate) fn append(self, columns: &mut Vec<Param<'a>>) {
+    /// Its columns. An incoming message is its own event, and without a row in the outbox a processed one.
+    pub(crate) fn columns(self) -> [Param<'a>; WRITTEN_COLUMNS] {
         let direction = if self.incoming { Direction::Incoming } else { Direction::Outgoing };
-        let columns_of_one: [Param<'a>; WRITTEN_COLUMNS] = [
+        [
             self.conversation.into(),
             self.at.into(),
-            self.id.as_str().to_owned().into(),
+            self.id.into(),
             self.bot.into(),
             self.seq.into(),
             self.kind.into(),
             self.payload.into(),
             direction.name().into(),
-            self.user.as_str().to_owned().into(),
+            self.user.into(),
             Param::Null,
             "{}".into(),
             self.at.into(),
             self.incoming.into(),
-        ];
-        columns.extend(columns_of_one);
+        ]
     }
 }
 
-/// Writes messages, the columns of one after the other. The caller moves the conversation.
-pub(crate) async fn write_many(tx: &mut Tx<'_>, columns: &[Param<'_>]) -> Result<()> {
-    let head = "INSERT INTO messages (conversation_id, created_at, id, bot_id, seq, type, payload, direction, user_id, \
-                origin, tags, updated_at, announced)";
-    tx.insert_many(head, WRITTEN_COLUMNS, columns, "").await
+/// Writes messages. The caller moves the conversation.
+pub(crate) async fn write_many(tx: &mut Tx<'_>, rows: &[[Param<'_>; WRITTEN_COLUMNS]]) -> Result<()> {
+    let (head, _) = INSERT.split_once(" VALUES").unwrap_or((INSERT, ""));
+    tx.insert_many(head, WRITTEN_COLUMNS, rows.as_flattened(), "").await
 }
 
 /// Keeps a message until its time. Its id exists at once; lists show it when it is due.

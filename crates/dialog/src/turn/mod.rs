@@ -81,8 +81,6 @@ impl Incoming {
 pub struct Outcome {
     /// What the bot says, in order.
     pub replies: Vec<Reply>,
-    /// The memory to be stored. Equal to the one given where the turn isn't to be remembered.
-    pub memory: Memory,
     /// The event as it ended, with state, suggestions and decision.
     pub event: Value,
     /// What else is to be done, in the transaction that stores the memory.
@@ -92,6 +90,11 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// The memory to be stored. Equal to the one given where the turn isn't to be remembered.
+    pub fn memory(&self) -> &Memory {
+        &self.trace.after
+    }
+
     /// `include=state`: also what isn't to be remembered.
     pub fn state(&self) -> &Value {
         self.event.get("state")
@@ -122,7 +125,7 @@ impl Outcome {
 
     /// Whether the conversation has a position, so that it can time out.
     pub fn is_open(&self) -> bool {
-        self.memory.context.as_object().is_some_and(|context| !context.is_empty())
+        self.memory().context.as_object().is_some_and(|context| !context.is_empty())
     }
 }
 
@@ -411,30 +414,36 @@ impl<'t, H: Host> Run<'t, H> {
 
     fn finish(mut self, saved: Saved, input: Input, timeouts: u32) -> Outcome {
         self.cut_last_messages();
-        let mut memory = self.before.clone();
-        if saved != Saved::Nothing {
-            memory.user = self.state("user").clone().without_nulls();
-            memory.session = self.state("session").clone();
+        let kept = |name: &str, before: &Value, kept: bool| match kept {
+            true => self.state(name).clone(),
+            false => before.clone(),
+        };
+        let (before, own, all) = (&self.before, saved != Saved::Nothing, saved == Saved::All);
+        let mut after = Memory {
+            user: kept("user", &before.user, own),
+            session: kept("session", &before.session, own),
+            context: kept("context", &before.context, all),
+            temp: kept("temp", &before.temp, all),
+            bot: before.bot.clone(),
+            timeouts,
+        };
+        if own {
+            after.user = after.user.without_nulls();
         }
         // Written past the state; the state wins if the turn changed it, as it is stored last.
-        if let Some(user) = self.own_user.take().filter(|_| memory.user == self.before.user) {
-            memory.user = user.without_nulls();
+        if let Some(user) = self.own_user.take().filter(|_| after.user == self.before.user) {
+            after.user = user.without_nulls();
         }
-        if saved == Saved::All {
-            memory.context = self.state("context").clone();
-            memory.temp = self.state("temp").clone();
-        }
-        memory.timeouts = timeouts;
         let trace = Trace {
             bot: self.bot.id.to_string(),
             input,
-            changes: memory::diff(&self.before, &memory),
             before: self.before,
+            after,
             steps: self.steps,
             effects: self.effects,
             replies: self.replies.iter().map(|reply| reply.payload.clone()).collect(),
         };
-        Outcome { replies: self.replies, memory, event: self.event, follow_ups: self.follow_ups, trace }
+        Outcome { replies: self.replies, event: self.event, follow_ups: self.follow_ups, trace }
     }
 
     /// Keeps the last five messages (`flows.md` § 10.2).

@@ -5,7 +5,7 @@
 
 use duologue_model::id::{BotId, ConversationId};
 
-use super::turns::Turn;
+use super::turns::{KEPT_TURNS, Turn};
 use crate::{
     Result, Store, params,
     tx::{Script, Tx},
@@ -30,8 +30,9 @@ impl Script for Latest {
         let rows = tx
             .query(
                 "SELECT t.turn, t.at, t.trace FROM v12_conversations v JOIN v12_turns t ON t.conversation_id = v.conversation_id \
-                 WHERE v.bot_id = ?1 AND v.user_id = ?2 AND t.turn < ?3 ORDER BY t.turn DESC LIMIT ?4",
-                params![&self.bot, &self.user, self.before.unwrap_or(i64::MAX), i64::from(self.limit)],
+                 WHERE v.bot_id = ?1 AND v.user_id = ?2 AND t.turn < ?3 AND t.turn > v.turns - ?4 \
+                 ORDER BY t.turn DESC LIMIT ?5",
+                params![&self.bot, &self.user, self.before.unwrap_or(i64::MAX), KEPT_TURNS, i64::from(self.limit)],
             )
             .await?;
         rows.into_iter().map(|mut row| Ok(Turn { turn: row.int()?, at: row.at()?, trace: row.json()? })).collect()

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use duologue_model::{
     Conversation, Identity, Json, Tags, Timestamp, User,
-    id::{BotId, ConversationId, Id, UserId, kind},
+    id::{BotId, ConversationId, MessageId, UserId},
 };
 
 use super::{
@@ -22,15 +22,25 @@ use crate::{
     Result, Store, conversations, messages,
     outbox::{self, Kind},
     params, participants,
-    sql::Row,
+    sql::{Param, Row},
     tx::{Script, Tx},
     users,
 };
 
 /// How many turns of a conversation are kept.
-const KEPT_TURNS: i64 = 50;
+pub(super) const KEPT_TURNS: i64 = 50;
 /// How many late messages are handed over at once.
 const LATE: i64 = 500;
+/// How many messages are written together with all else; a statement has an end.
+const AT_ONCE: usize = 8;
+
+const REMEMBER: &str = "UPDATE v12_conversations SET context = ?3, temp = ?4, session = ?5, timeouts = ?6, context_expires_at = ?7, \
+     session_expires_at = ?8, delivered_at = ?9, turns = ?10 WHERE bot_id = ?1 AND user_id = ?2";
+const KEEP_TRACE: &str = "INSERT INTO v12_turns (conversation_id, slot, turn, at, trace) VALUES (?1, ?2, ?3, ?4, ?5) \
+     ON CONFLICT (conversation_id, slot) DO UPDATE SET turn = excluded.turn, at = excluded.at, trace = excluded.trace";
+/// What stood in the slot of a turn without a trace is too old.
+const DROP_TRACE: &str = "DELETE FROM v12_turns WHERE conversation_id = ?1 AND slot = ?2";
+
 /// The longest value of a tag; a user's id that is longer isn't one.
 const LONGEST_TAG: usize = duologue_model::tags::MAX_VALUE;
 
@@ -227,15 +237,13 @@ impl Script for Commit {
             true => late(tx, &place).await?,
             false => Vec::new(),
         };
-        let incoming = self.incoming.iter().map(|said| (true, said));
-        let said: Vec<(bool, &Said)> = incoming.chain(self.replies.iter().map(|said| (false, said))).collect();
-        say(tx, &who, &mut place, &said).await?;
         for user in &self.deleted_sessions {
             forget(tx, &self.bot, user).await?;
         }
-        self.remember(tx, &place).await?;
+        let incoming = self.incoming.iter().map(|said| (true, said));
+        let said = Next::new(tx, &mut place, incoming.chain(self.replies.iter().map(|said| (false, said))));
+        self.remember(tx, &who, &place, said).await?;
         self.follow_up(tx, &who).await?;
-        self.keep_trace(tx, &place).await?;
         Ok(Committed::Done(late))
     }
 }
@@ -247,29 +255,31 @@ async fn answer(tx: &mut Tx<'_>, bot: &BotId, event: &str) -> Result<bool> {
 }
 
 impl Commit {
-    async fn remember(&self, tx: &mut Tx<'_>, place: &Place) -> Result<()> {
+    /// Writes messages, memory and trace, all at once.
+    async fn remember(&self, tx: &mut Tx<'_>, who: &Identity, place: &Place, said: Next<'_>) -> Result<()> {
         let memory = &self.memory;
         let context_expires_at = memory.context_expires_in.map(|millis| kvs::later(tx.now(), millis));
         let session_expires_at = kvs::later(tx.now(), memory.session_expires_in);
         let delivered_at = if self.delivered { place.last_at } else { place.delivered_at };
-        tx.execute(
-            "UPDATE v12_conversations SET context = ?3, temp = ?4, session = ?5, timeouts = ?6, context_expires_at = ?7, \
-             session_expires_at = ?8, delivered_at = ?9, turns = ?10 WHERE bot_id = ?1 AND user_id = ?2",
-            params![
-                &self.bot,
-                &self.user,
-                &memory.context,
-                &memory.temp,
-                &memory.session,
-                memory.timeouts,
-                context_expires_at,
-                session_expires_at,
-                delivered_at,
-                place.turns + 1
-            ],
-        )
-        .await?;
-        Ok(())
+        let turn = place.turns + 1;
+        let memory = params![
+            &self.bot,
+            &self.user,
+            &memory.context,
+            &memory.temp,
+            &memory.session,
+            memory.timeouts,
+            context_expires_at,
+            session_expires_at,
+            delivered_at,
+            turn
+        ];
+        let (slot, now) = (turn % KEPT_TURNS, tx.now());
+        let trace: (&str, &[Param<'_>]) = match &self.trace {
+            Some(trace) => (KEEP_TRACE, params![&place.conversation, slot, turn, now, trace]),
+            None => (DROP_TRACE, params![&place.conversation, slot]),
+        };
+        said.write(tx, who, place, &[(REMEMBER, memory), trace]).await
     }
 
     async fn follow_up(&self, tx: &mut Tx<'_>, who: &Identity) -> Result<()> {
@@ -284,23 +294,8 @@ impl Commit {
         }
         for elsewhere in &self.elsewhere {
             let mut place = enter(tx, who, &elsewhere.user).await?;
-            say(tx, who, &mut place, &[(false, &elsewhere.said)]).await?;
-        }
-        Ok(())
-    }
-
-    async fn keep_trace(&self, tx: &mut Tx<'_>, place: &Place) -> Result<()> {
-        let turn = place.turns + 1;
-        if let Some(trace) = &self.trace {
-            tx.execute(
-                "INSERT INTO v12_turns (conversation_id, turn, at, trace) VALUES (?1, ?2, ?3, ?4)",
-                params![&place.conversation, turn, tx.now(), trace],
-            )
-            .await?;
-        }
-        if turn > KEPT_TURNS {
-            let sql = "DELETE FROM v12_turns WHERE conversation_id = ?1 AND turn <= ?2";
-            tx.execute(sql, params![&place.conversation, turn - KEPT_TURNS]).await?;
+            let said = Next::new(tx, &mut place, std::iter::once((false, &elsewhere.said)));
+            said.write(tx, who, &place, &[]).await?;
         }
         Ok(())
     }
@@ -438,52 +433,95 @@ async fn late(tx: &mut Tx<'_>, place: &Place) -> Result<Vec<Said>> {
     rows.into_iter().map(|mut row| Ok(Said { kind: row.text()?, payload: row.json()? })).collect()
 }
 
-/// Writes the next messages of a conversation: (whether the user said it, what). Those of the user have
-/// been seen to by the bot; those of the bot go to the integration whose conversation it is.
-async fn say(tx: &mut Tx<'_>, who: &Identity, place: &mut Place, said: &[(bool, &Said)]) -> Result<()> {
-    if said.is_empty() {
-        return Ok(());
-    }
-    let mut rows = Vec::with_capacity(said.len() * messages::WRITTEN_COLUMNS);
-    for (from_user, said) in said {
-        place.last_at = tx.now().max(place.last_at.plus_millis(1));
-        place.seq += 1;
-        let id: Id<kind::Message> = tx.ids().id(place.last_at);
-        if !from_user && !place.owner.is_empty() {
-            let (kind, lane) = (Kind::Message.name(), &place.conversation);
-            tx.execute(outbox::INSERT, params![&id, &who.bot, &place.owner, kind, lane, place.last_at]).await?;
-            tx.touches().outbox(&who.bot);
+/// The next messages of a conversation, each at its place. Those of the user have been seen to by the bot;
+/// those of the bot go to the integration whose conversation it is, if it is one's.
+struct Next<'s> {
+    said: Vec<Placed<'s>>,
+    /// The conversation's place in the order of last change before them.
+    before: Timestamp,
+}
+
+struct Placed<'s> {
+    id: MessageId,
+    at: Timestamp,
+    seq: i64,
+    from_user: bool,
+    said: &'s Said,
+}
+
+impl<'s> Next<'s> {
+    /// Gives each message (whether the user said it, what) its place.
+    fn new(tx: &Tx<'_>, place: &mut Place, said: impl Iterator<Item = (bool, &'s Said)>) -> Next<'s> {
+        let before = place.updated_at;
+        let placed = said.map(|(from_user, said)| {
+            place.last_at = tx.now().max(place.last_at.plus_millis(1));
+            place.seq += 1;
+            Placed { id: tx.ids().id(place.last_at), at: place.last_at, seq: place.seq, from_user, said }
+        });
+        let said: Vec<_> = placed.collect();
+        if !said.is_empty() {
+            place.updated_at = place.last_at.max(before.plus_millis(1));
         }
-        let user = if *from_user { place.chat_user.clone() } else { who.bot.as_user() };
-        let written = messages::Written {
-            conversation: &place.conversation,
-            bot: &who.bot,
-            id,
-            at: place.last_at,
-            seq: place.seq,
-            kind: &said.kind,
-            payload: &said.payload,
-            incoming: *from_user,
-            user,
-        };
-        written.append(&mut rows);
+        Next { said, before }
     }
-    let before = place.updated_at;
-    place.updated_at = place.last_at.max(before.plus_millis(1));
-    messages::write_many(tx, &rows).await?;
-    tx.execute_all(&[
-        (
+
+    fn rows(&'s self, who: &'s Identity, place: &'s Place) -> Vec<[Param<'s>; messages::WRITTEN_COLUMNS]> {
+        let row = |placed: &'s Placed<'s>| {
+            let Placed { id, at, seq, from_user, said } = placed;
+            messages::Written {
+                conversation: &place.conversation,
+                bot: &who.bot,
+                id,
+                at: *at,
+                seq: *seq,
+                kind: &said.kind,
+                payload: &said.payload,
+                incoming: *from_user,
+                user: if *from_user { place.chat_user.as_str() } else { who.bot.as_str() },
+            }
+            .columns()
+        };
+        self.said.iter().map(row).collect()
+    }
+
+    /// Writes them, moves the conversation, and runs `more`, which touches neither.
+    async fn write(self, tx: &mut Tx<'_>, who: &Identity, place: &Place, more: &[(&str, &[Param<'_>])]) -> Result<()> {
+        if self.said.is_empty() {
+            return tx.execute_all(more).await;
+        }
+        let rows = self.rows(who, place);
+        let count = rows.len() as i64;
+        let (few, many) = rows.split_at(rows.len().min(AT_ONCE));
+        let mut statements: Vec<(&str, &[Param<'_>])> = few.iter().map(|row| (messages::INSERT, &row[..])).collect();
+        let touched = params![&place.conversation, place.seq, count, place.last_at, place.updated_at];
+        statements.push((
             "UPDATE conversations SET last_seq = ?2, message_count = message_count + ?3, last_at = ?4, updated_at = ?5 \
              WHERE id = ?1",
-            params![&place.conversation, place.seq, said.len() as i64, place.last_at, place.updated_at],
-        ),
-        (conversations::MOVE, params![&who.bot, before, &place.conversation, place.updated_at]),
-    ])
-    .await?;
-    let (from, to) = (before.millis(), place.updated_at.millis());
-    crate::page::moved(tx, &who.bot, "c", place.conversation.as_str(), from, to, place.scan_until).await?;
-    tx.touches().conversation(&place.conversation, place.last_at);
-    Ok(())
+            touched,
+        ));
+        let moved = params![&who.bot, self.before, &place.conversation, place.updated_at];
+        statements.push((conversations::MOVE, moved));
+        statements.extend(more);
+        tx.execute_all(&statements).await?;
+        messages::write_many(tx, many).await?;
+        let (from, to) = (self.before.millis(), place.updated_at.millis());
+        crate::page::moved(tx, &who.bot, "c", place.conversation.as_str(), from, to, place.scan_until).await?;
+        if !place.owner.is_empty() {
+            self.send_outside(tx, who, place).await?;
+        }
+        tx.touches().conversation(&place.conversation, place.last_at);
+        Ok(())
+    }
+
+    /// What the bot says in a conversation of an integration goes to the integration.
+    async fn send_outside(&self, tx: &mut Tx<'_>, who: &Identity, place: &Place) -> Result<()> {
+        for said in self.said.iter().filter(|said| !said.from_user) {
+            let (kind, lane) = (Kind::Message.name(), &place.conversation);
+            tx.execute(outbox::INSERT, params![&said.id, &who.bot, &place.owner, kind, lane, said.at]).await?;
+            tx.touches().outbox(&who.bot);
+        }
+        Ok(())
+    }
 }
 
 /// Ends a session.
@@ -588,8 +626,8 @@ impl Script for Turns {
         let rows = tx
             .query(
                 "SELECT t.turn, t.at, t.trace FROM v12_conversations v JOIN v12_turns t ON t.conversation_id = v.conversation_id \
-                 WHERE v.bot_id = ?1 AND v.user_id = ?2 ORDER BY t.turn",
-                params![&self.bot, &self.user],
+                 WHERE v.bot_id = ?1 AND v.user_id = ?2 AND t.turn > v.turns - ?3 ORDER BY t.turn",
+                params![&self.bot, &self.user, KEPT_TURNS],
             )
             .await?;
         rows.into_iter().map(|mut row| Ok(Turn { turn: row.int()?, at: row.at()?, trace: row.json()? })).collect()
