@@ -89,19 +89,21 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
         async move { store.keep_logs(logs_stopped).await }
     });
     let listeners = Listeners::limited(config.listeners, config.listeners_per_user);
+    let calls = Calls::new(store.clone(), bridge, &webhook_url);
     let app = Arc::new(App {
         store: store.clone(),
         limits: config.limits(),
         rate: RateLimit::new(config.rate_limit),
         metrics: Metrics::default(),
         public_url: public_url.clone(),
-        calls: Calls::new(store.clone(), bridge, &webhook_url),
+        calls: calls.clone(),
         bots: bots.clone(),
         throttle: Throttle::new(is_set("REVERSE_PROXY")),
         listeners: listeners.clone(),
     });
     let timers = tokio::spawn(duologue_delivery::timers(store.clone(), stopped.clone()));
     let tunnels = tunnel.map(|listener| open_tunnels(listener, stopped.clone()));
+    let registrations = tokio::spawn(calls.registrations(stopped.clone()));
     let watching = tokio::spawn(async move {
         if let Some(bots) = bots {
             bots.run(stopped).await;
@@ -109,9 +111,10 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
     });
     tracing::info!(url = public_url, version = env!("CARGO_PKG_VERSION"), "serving");
     accept(listener, duologue_http::router(app), &config, &listeners).await;
-    // The timers end before the store does. An error means that they are gone already.
+    // These end before the store does. An error means that they are gone already.
     let _ = stop.send(true);
     let _ = timers.await;
+    let _ = registrations.await;
     let _ = watching.await;
     if let Some(tunnels) = tunnels {
         let _ = tunnels.await;

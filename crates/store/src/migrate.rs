@@ -11,6 +11,7 @@ pub(crate) const MIGRATIONS: &[(&str, &str)] = &[
     ("v12", include_str!("../migrations/0002_v12.sql")),
     ("delivery", include_str!("../migrations/0003_delivery.sql")),
     ("logs", include_str!("../migrations/0005_logs.sql")),
+    ("integrations", include_str!("../migrations/0006_integrations.sql")),
 ];
 
 /// The version that this binary writes.

@@ -177,10 +177,3 @@ contract! {
         assert_eq!(count(List { sort: updated, tags: vec![pair("parity", "odd")], participants: vec![user.as_str().into()], ..everything(&bed) }).await, 3);
     }
 }
-
-contract! {
-    async fn unknown_integrations_are_refused(bed: Bed) {
-        let new = NewConversation { channel: "c".into(), integration: Some("nowhere".into()), ..Default::default() };
-        assert_eq!(refusal(bed.store.write(Create { who: bed.who(), new }).await), "ReferenceNotFound");
-    }
-}
