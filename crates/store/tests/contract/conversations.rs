@@ -1,7 +1,7 @@
 //! Conversations: their tags, their deletion, and who sees them.
 
 use duologue_store::{
-    conversations::{Create, Delete, GetOrCreate, List, NewConversation, Update},
+    conversations::{Delete, GetOrCreate, List, NewConversation, Update},
     page::{PageRequest, Range, Sort},
 };
 
