@@ -95,13 +95,14 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
         async move { store.keep_logs(logs_stopped).await }
     });
     let listeners = Listeners::limited(config.listeners, config.listeners_per_user);
+    let calls = Calls::new(store.clone(), bridge.clone(), &webhook_url);
     let app = Arc::new(App {
         store: store.clone(),
         limits: config.limits(),
         rate: RateLimit::new(config.rate_limit),
         metrics: Metrics::default(),
         public_url: public_url.clone(),
-        calls: Calls::new(store.clone(), bridge.clone(), &webhook_url),
+        calls: calls.clone(),
         bots: bots.clone(),
         throttle: Throttle::new(is_set("REVERSE_PROXY")),
         listeners: listeners.clone(),
@@ -113,6 +114,7 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
     let deliveries = deliver(&config, &store, bots.clone(), bridge);
     let delivering = tokio::spawn(deliver_until_signal(deliveries, closing));
     let tunnels = tunnel.map(|listener| open_tunnels(listener, stopped.clone()));
+    let registrations = tokio::spawn(calls.registrations(stopped.clone()));
     let watching = tokio::spawn(async move {
         if let Some(bots) = bots {
             bots.run(stopped).await;
@@ -122,9 +124,10 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
     accept(listener, duologue_http::router(app), &config, &listeners, close).await;
     // It has ended before: that is why connections are closed.
     let _ = delivering.await;
-    // The timers end before the store does. An error means that they are gone already.
+    // These end before the store does. An error means that they are gone already.
     let _ = stop.send(true);
     let _ = timers.await;
+    let _ = registrations.await;
     let _ = watching.await;
     if let Some(tunnels) = tunnels {
         let _ = tunnels.await;

@@ -99,7 +99,7 @@ impl Call {
         self.method == Method::POST && self.headers.contains_key("idempotency-key")
     }
 
-    fn request_key(&self) -> Result<Option<RequestKey>, Refusal> {
+    pub(crate) fn request_key(&self) -> Result<Option<RequestKey>, Refusal> {
         if !self.is_keyed() {
             return Ok(None);
         }

@@ -27,7 +27,7 @@ use crate::{
     query::Query,
     rate::Standing,
     route::{self, Access, Answer, Route},
-    secure,
+    secure, webhooks,
 };
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -52,6 +52,9 @@ async fn unknown(app: Arc<App>, request: Request) -> Response<Body> {
         secure::harden(response.headers_mut());
         response.headers_mut().insert(REQUEST_ID.clone(), request_id);
         return response;
+    }
+    if webhooks::is_ours(request.uri().path()) {
+        return webhooks::serve(&app, request).await;
     }
     let origin = request.headers().get(header::ORIGIN).cloned();
     let mut response = if request.method() == Method::OPTIONS && request.uri().path().starts_with("/v1/") {

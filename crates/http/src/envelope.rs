@@ -31,6 +31,15 @@ impl From<StoreError> for Failure {
     }
 }
 
+impl From<duologue_calls::Error> for Failure {
+    fn from(error: duologue_calls::Error) -> Self {
+        match error {
+            duologue_calls::Error::Refused(refusal) => Failure(refusal),
+            duologue_calls::Error::Store(error) => error.into(),
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Envelope<'e> {
     id: &'e str,

@@ -6,7 +6,8 @@
 //! dialect's errors take precedence (`spec/cloud/errors.md` § 2): route, media type, token,
 //! identity headers, rights, rate, size, shape. Then the route's handler gets a [`Call`].
 //!
-//! Below `/api/v1` another dialect is spoken, with steps and errors of its own: `converse`.
+//! Below `/api/v1` another dialect is spoken, with steps and errors of its own: `converse`. Requests of
+//! the outside world to integrations are passed on by `webhooks`.
 //!
 //! # How to add an operation
 //!
@@ -33,6 +34,7 @@ mod rate;
 mod runtime;
 mod secure;
 mod system;
+mod webhooks;
 
 use std::{net::SocketAddr, sync::Arc};
 

@@ -8,7 +8,7 @@ pub mod instances;
 pub mod parts;
 pub mod plugins;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 pub use definition::{BotType, Change, Definition};
 use duologue_model::{
@@ -16,7 +16,7 @@ use duologue_model::{
     admin::{Key, Role},
     id::{BotId, Generator, Kind},
 };
-pub use instances::Instance;
+pub use instances::{Instance, Step};
 use serde::Serialize;
 
 use crate::{
@@ -228,8 +228,8 @@ async fn note_hearing(tx: &mut Tx<'_>, bot: &Stored) -> Result<()> {
     recurring::sync(tx, &bot.id, &bot.definition).await
 }
 
-/// Applies what is kept beside the bot's row.
-async fn rest(tx: &mut Tx<'_>, bot: &Stored, change: &Change) -> Result<()> {
+/// Applies what is kept beside the bot's row. Answers what that does to what is installed.
+async fn rest(tx: &mut Tx<'_>, bot: &Stored, change: &Change) -> Result<Vec<Step>> {
     if let Some(code) = &change.code {
         tx.execute(
             "INSERT INTO bot_code (bot_id, code) VALUES (?1, ?2) ON CONFLICT (bot_id) DO UPDATE SET code = excluded.code",
@@ -238,7 +238,9 @@ async fn rest(tx: &mut Tx<'_>, bot: &Stored, change: &Change) -> Result<()> {
         .await?;
     }
     plugins::apply(tx, bot, &change.plugins).await?;
-    instances::apply(tx, bot, &change.integrations, change.by_alias).await
+    let steps = instances::plan(tx, bot, &change.integrations, change.by_alias).await?;
+    instances::write(tx, bot, &steps).await?;
+    Ok(steps)
 }
 
 /// A bot with what is installed in it.
@@ -344,6 +346,38 @@ impl Script for Get {
     }
 }
 
+/// What updateBot will do to what is installed, if it isn't refused.
+struct PlanUpdate {
+    actor: Actor,
+    id: String,
+    change: Arc<Change>,
+}
+
+impl Script for PlanUpdate {
+    type Out = Vec<Step>;
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Step>> {
+        let inside = self.actor.enter(tx, Role::Developer).await?;
+        let mut bot = named(tx, &inside, &self.id, false).await?;
+        apply(tx.now(), &mut bot, &self.change)?;
+        instances::plan(tx, &bot, &self.change.integrations, self.change.by_alias).await
+    }
+}
+
+/// The parts of a deletion that its caller must know beforehand: what is installed.
+struct PlanDelete {
+    actor: Actor,
+    id: String,
+}
+
+impl Script for PlanDelete {
+    type Out = Bot;
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Bot> {
+        let inside = self.actor.enter(tx, Role::Manager).await?;
+        let bot = named(tx, &inside, &self.id, false).await?;
+        with_instances(tx, bot).await
+    }
+}
+
 struct Update {
     actor: Actor,
     id: String,
@@ -391,6 +425,8 @@ impl Script for Delete {
             "DELETE FROM bot_plugins WHERE bot_id = ?1",
             "DELETE FROM bot_versions WHERE bot_id = ?1",
             "DELETE FROM shareable_ids WHERE bot_id = ?1",
+            "DELETE FROM bot_locks WHERE bot_id = ?1",
+            "DELETE FROM action_runs WHERE bot_id = ?1",
             "DELETE FROM outbox WHERE bot_id = ?1",
             "DELETE FROM dead_letters WHERE bot_id = ?1",
             "DELETE FROM delivery_attempts WHERE bot_id = ?1",
@@ -612,10 +648,26 @@ impl Store {
         self.read(&Get { actor, id }).await
     }
 
-    /// updateBot.
-    pub async fn update_bot(&self, actor: Actor, id: String, change: Change) -> Result<Bot> {
+    /// What updateBot will do to what is installed; refuses what it would refuse.
+    pub async fn plan_update_bot(&self, actor: Actor, id: String, change: Arc<Change>) -> Result<Vec<Step>> {
         change.check()?;
-        let change = change.seal(&self.vault, &self.ids)?;
+        self.read(&PlanUpdate { actor, id, change }).await
+    }
+
+    /// The bot that deleteBot will delete; refuses what it would refuse.
+    pub async fn plan_delete_bot(&self, actor: Actor, id: String) -> Result<Bot> {
+        self.read(&PlanDelete { actor, id }).await
+    }
+
+    /// updateBot. Code of integrations is told of it later, by whoever looks for what is due.
+    pub async fn update_bot(&self, actor: Actor, id: String, change: Change) -> Result<Bot> {
+        self.update_planned_bot(actor, id, Arc::new(change)).await
+    }
+
+    /// The same, after [`Store::plan_update_bot`], for a caller that tells the code itself.
+    pub async fn update_planned_bot(&self, actor: Actor, id: String, change: Arc<Change>) -> Result<Bot> {
+        change.check()?;
+        let change = Arc::unwrap_or_clone(change).seal(&self.vault, &self.ids)?;
         self.write_rights(Update { actor, id, change }).await
     }
 

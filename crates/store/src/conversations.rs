@@ -93,7 +93,7 @@ pub struct NewConversation {
 
 pub(crate) async fn insert(tx: &mut Tx<'_>, who: &Identity, new: &NewConversation) -> Result<Conversation> {
     if let Some(alias) = &new.integration {
-        crate::integrations::delegate(tx, who, alias, "create a conversation").await?;
+        crate::integrations::refuse_to_delegate(who, alias)?;
     }
     if let View::Integration { id, name, .. } = &who.view {
         crate::integrations::check_channel(tx, id, name, &new.channel).await?;

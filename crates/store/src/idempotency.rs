@@ -7,7 +7,7 @@
 use duologue_model::{Error as Refusal, Timestamp};
 
 use crate::{
-    Result, params,
+    Result, Store, params,
     tx::{Script, Tx},
 };
 
@@ -52,17 +52,8 @@ where
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Rendered> {
         let key = &self.key;
         tx.lock(&key.scope).await?;
-        let sql = "SELECT body_hash, status, response FROM idempotency WHERE scope = ?1 AND created_at > ?2";
-        let oldest = Timestamp::from_millis(tx.now().millis() - KEEP_MILLIS);
-        if let Some(mut row) = tx.query_opt(sql, params![&key.scope, oldest]).await? {
-            if row.text()? != key.body_hash {
-                return Err(Refusal::invalid_payload(
-                    "this Idempotency-Key was used with a different body in the last 24 hours; use a new key for a new request",
-                )
-                .into());
-            }
-            let status = u16::try_from(row.int()?).unwrap_or(200);
-            return Ok(Rendered { status, body: row.text()? });
+        if let Some(kept) = find(tx, key).await? {
+            return Ok(kept);
         }
         let rendered = (self.render)(self.script.run(tx).await?);
         tx.execute(
@@ -73,5 +64,36 @@ where
         )
         .await?;
         Ok(rendered)
+    }
+}
+
+/// The answer that is kept under a key; refuses a key that was used for another request.
+async fn find(tx: &mut Tx<'_>, key: &RequestKey) -> Result<Option<Rendered>> {
+    let sql = "SELECT body_hash, status, response FROM idempotency WHERE scope = ?1 AND created_at > ?2";
+    let oldest = Timestamp::from_millis(tx.now().millis() - KEEP_MILLIS);
+    let Some(mut row) = tx.query_opt(sql, params![&key.scope, oldest]).await? else { return Ok(None) };
+    if row.text()? != key.body_hash {
+        return Err(Refusal::invalid_payload(
+            "this Idempotency-Key was used with a different body in the last 24 hours; use a new key for a new request",
+        )
+        .into());
+    }
+    let status = u16::try_from(row.int()?).unwrap_or(200);
+    Ok(Some(Rendered { status, body: row.text()? }))
+}
+
+struct Kept(RequestKey);
+
+impl Script for Kept {
+    type Out = Option<Rendered>;
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<Rendered>> {
+        find(tx, &self.0).await
+    }
+}
+
+impl Store {
+    /// The answer that is kept for a request, for those whose effect isn't one transaction.
+    pub async fn kept_answer(&self, key: RequestKey) -> Result<Option<Rendered>> {
+        self.read(&Kept(key)).await
     }
 }

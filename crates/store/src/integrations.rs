@@ -1,14 +1,15 @@
 //! Integrations and their keys (`spec/cloud/admin.md` §§ 6, 8).
 //!
-//! One row is one version of an integration. Nothing runs their code yet: what asks for it is
-//! refused here, in [`delegate`].
+//! One row is one version of an integration.
 //!
 //! * `definition` what an integration is made of, and changes to it; `ranges` which version is
-//!   meant; `list` the lists of a workspace and of the hub.
+//!   meant; `list` the lists of a workspace and of the hub; `registration` how far the code of
+//!   instances knows of them.
 
 pub mod definition;
 mod list;
 pub(crate) mod ranges;
+pub mod registration;
 
 use std::collections::BTreeMap;
 
@@ -610,6 +611,9 @@ impl Script for Update {
         if let Some(icon) = &self.change.icon {
             share_icon(tx, head, icon).await?;
         }
+        if self.change.code.is_some() || self.change.url.is_some() {
+            registration::redeployed(tx, &head.id).await?;
+        }
         Ok(stored.into())
     }
 }
@@ -779,21 +783,15 @@ impl Script for GetAsset {
     }
 }
 
-/// A bot asks the instance `alias` to do `what`. An integration that names itself is simply at
-/// work; for everybody else there is nobody to ask.
-pub(crate) async fn delegate(tx: &mut Tx<'_>, who: &Identity, alias: &str, what: &str) -> Result<()> {
+/// Refuses an integration that would make something for another. One that names itself is simply at
+/// work; bots have integrations make things outside of transactions, through their code.
+pub(crate) fn refuse_to_delegate(who: &Identity, alias: &str) -> Result<(), Refusal> {
     if let CallerView::Integration { alias: own, name, .. } = &who.view
         && (**own == *alias || **name == *alias)
     {
         return Ok(());
     }
-    let sql = "SELECT alias FROM instances WHERE bot_id = ?1 AND alias = ?2";
-    if tx.query_opt(sql, params![&who.bot, alias]).await?.is_none() {
-        return Err(Refusal::reference_not_found("integration", alias).into());
-    }
-    let text =
-        format!("the integration \"{alias}\" can't be asked to {what}: this server does not run integrations yet");
-    Err(Refusal::new(ErrorKind::Runtime, text).into())
+    Err(Refusal::invalid_payload(format!("the integration \"{alias}\" can't be asked by anybody but a bot")))
 }
 
 /// Refuses a channel that the integration version `integration_id`, called `name`, doesn't declare.
@@ -902,26 +900,6 @@ impl Store {
     /// deleteIntegrationApiKey.
     pub async fn delete_integration_key(&self, actor: Actor, id: String) -> Result<()> {
         self.write_rights(DeleteKey { actor, id }).await
-    }
-}
-
-struct HasInstance {
-    bot: duologue_model::id::BotId,
-    alias: String,
-}
-
-impl Script for HasInstance {
-    type Out = bool;
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool> {
-        let sql = "SELECT alias FROM instances WHERE bot_id = ?1 AND alias = ?2";
-        Ok(tx.query_opt(sql, params![&self.bot, &self.alias]).await?.is_some())
-    }
-}
-
-impl Store {
-    /// Whether an integration is installed in the bot under this alias.
-    pub async fn has_instance(&self, bot: duologue_model::id::BotId, alias: String) -> Result<bool> {
-        self.read(&HasInstance { bot, alias }).await
     }
 }
 

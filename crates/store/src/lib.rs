@@ -21,6 +21,7 @@
 //! * `access` tokens and who they are; `account`, `workspaces`, `bots`, `integrations`, `catalog`:
 //!   the admin data; `callees` whom the server calls for them. `setup` the first start.
 //! * `logs` of bots and integrations; `hosted` the code that the server runs, and its tokens.
+//! * `actions` what bots have bots and integrations do.
 //! * `v12` bots made for Botpress v12: accounts, memories, key-value stores, turns.
 //! * `outbox` what must be delivered, and how deliveries ended; `recurring` events of a schedule.
 //! * `timers` what becomes due; `idempotency` answers kept for repeated requests.
@@ -28,6 +29,7 @@
 
 pub mod access;
 pub mod account;
+pub mod actions;
 pub mod analytics;
 pub mod bots;
 pub mod callees;

@@ -20,6 +20,7 @@ pub struct Touches {
     pub(crate) conversations: Vec<(ConversationId, Timestamp)>,
     pub(crate) outbox: Vec<BotId>,
     pub(crate) due: Option<Timestamp>,
+    pub(crate) registrations: bool,
 }
 
 impl Touches {
@@ -40,11 +41,17 @@ impl Touches {
         self.due = Some(self.due.map_or(at, |earlier| earlier.min(at)));
     }
 
+    /// The code of an instance is to be told of it.
+    pub fn registrations(&mut self) {
+        self.registrations = true;
+    }
+
     pub(crate) fn merge(&mut self, other: Touches) {
         self.conversations.extend(other.conversations);
         for bot in &other.outbox {
             self.outbox(bot);
         }
+        self.registrations |= other.registrations;
         if let Some(at) = other.due {
             self.due(at);
         }
@@ -61,6 +68,8 @@ pub struct Live {
     pub timers: Notify,
     /// Woken when lines were added to logs.
     pub logs: Notify,
+    /// Woken when the code of an instance is to be told of it.
+    pub registrations: Notify,
     next_due: std::sync::atomic::AtomicI64,
 }
 
@@ -71,6 +80,7 @@ impl Default for Live {
             outbox: Wakes::default(),
             timers: Notify::new(),
             logs: Notify::new(),
+            registrations: Notify::new(),
             next_due: std::sync::atomic::AtomicI64::new(i64::MAX),
         }
     }
@@ -94,6 +104,9 @@ impl Live {
             let _ = self.feed.send(touches.conversations.into());
         }
         self.outbox.wake(touches.outbox, false);
+        if touches.registrations {
+            self.registrations.notify_one();
+        }
         if touches.due.is_some_and(|at| at.millis() < self.next_due.load(std::sync::atomic::Ordering::Acquire)) {
             self.timers.notify_one();
         }

@@ -12,6 +12,7 @@ pub(crate) const MIGRATIONS: &[(&str, &str)] = &[
     ("delivery", include_str!("../migrations/0003_delivery.sql")),
     ("platform", include_str!("../migrations/0004_platform.sql")),
     ("logs", include_str!("../migrations/0005_logs.sql")),
+    ("integrations", include_str!("../migrations/0006_integrations.sql")),
 ];
 
 /// The version that this binary writes.

@@ -7,7 +7,7 @@
 use duologue_model::Timestamp;
 
 use crate::{
-    Result, Store, events, hosted, idempotency, logs, messages, params, recurring, states, tasks,
+    Result, Store, actions, events, hosted, idempotency, logs, messages, params, recurring, states, tasks,
     tx::{Script, Tx},
     v12, workflows,
 };
@@ -114,6 +114,7 @@ impl Script for Tidy {
                 params![now - FEED_MILLIS, now],
             )
             .await?;
+        gone += actions::tidy(tx).await?;
         gone += v12::kvs::tidy(tx).await?;
         recurring::correct(tx).await?;
         gone += logs::tidy(tx).await?;

@@ -112,7 +112,7 @@ fn attributes(given: &BTreeMap<String, Option<String>>, old: Option<&Json>) -> O
 
 pub(crate) async fn insert(tx: &mut Tx<'_>, who: &Identity, new: &NewUser) -> Result<User> {
     if let Some(alias) = &new.integration {
-        crate::integrations::delegate(tx, who, alias, "create a user").await?;
+        crate::integrations::refuse_to_delegate(who, alias)?;
     }
     let now = tx.now();
     let user = User {

@@ -1,6 +1,11 @@
 //! `/v1/admin/bots` (`spec/cloud/admin.md` § 5).
 
-use duologue_store::bots::{Bot, Change, List, View};
+use duologue_model::Error as Refusal;
+use duologue_store::{
+    actions,
+    bots::{Bot, Change, List, View},
+    page::Range,
+};
 use serde::Serialize;
 
 use super::actor;
@@ -16,6 +21,7 @@ pub(crate) const ROUTES: &[Route] = &[
     route!(Admin GET "/v1/admin/bots/{id}" getBot get),
     route!(Admin PUT "/v1/admin/bots/{id}" updateBot update),
     route!(Admin DELETE "/v1/admin/bots/{id}" deleteBot delete),
+    route!(Admin GET "/v1/admin/bots/{id}/action-runs" listActionRuns list_action_runs),
 ];
 
 #[derive(Serialize)]
@@ -40,7 +46,7 @@ fn change(call: &Call) -> Result<Change, duologue_model::Error> {
 
 async fn create(call: Call) -> Answer {
     let actor = actor(&call)?;
-    let bot = call.app.store.create_bot(actor, change(&call)?).await?;
+    let bot = call.app.calls.create_bot(actor, change(&call)?).await?;
     answer(&call, &bot)
 }
 
@@ -51,12 +57,12 @@ async fn get(call: Call) -> Answer {
 
 async fn update(call: Call) -> Answer {
     let actor = actor(&call)?;
-    let bot = call.app.store.update_bot(actor, call.param(0), change(&call)?).await?;
+    let bot = call.app.calls.update_bot(actor, call.param(0), change(&call)?).await?;
     answer(&call, &bot)
 }
 
 async fn delete(call: Call) -> Answer {
-    call.app.store.delete_bot(actor(&call)?, call.param(0)).await?;
+    call.app.calls.delete_bot(actor(&call)?, call.param(0)).await?;
     call::empty()
 }
 
@@ -73,4 +79,18 @@ async fn list(call: Call) -> Answer {
     };
     let page = call.app.store.list_bots(list).await?;
     call.list("bots", &page)
+}
+
+async fn list_action_runs(call: Call) -> Answer {
+    let query = &call.query;
+    let missing = || Refusal::invalid_payload("the query parameter integrationName is missing");
+    let list = actions::List {
+        actor: actor(&call)?,
+        bot: call.param(0),
+        alias: query.text("integrationName").ok_or_else(missing)?,
+        range: Range { after: query.at("timestampFrom")?, before: query.at("timestampUntil")? },
+        page: call.page()?,
+    };
+    let page = call.app.store.list_action_runs(list).await?;
+    call.list("data", &page)
 }

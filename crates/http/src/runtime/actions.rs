@@ -1,8 +1,7 @@
-//! `/v1/chat/actions` (`spec/cloud/runtime.md` § 10). This server runs no code of bots or
-//! integrations yet; the answer is the dialect's own for what isn't there to be called.
+//! `/v1/chat/actions` (`spec/cloud/runtime.md` § 10).
 
-use duologue_model::{Error as Refusal, ErrorKind, Json};
-use serde::Deserialize;
+use duologue_model::{Error as Refusal, Json};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     call::{self, Call},
@@ -10,6 +9,18 @@ use crate::{
 };
 
 pub(crate) const ROUTES: &[Route] = &[route!(Runtime POST "/v1/chat/actions" callAction call_action)];
+
+#[derive(Serialize)]
+struct Done {
+    output: Json,
+    meta: Cached,
+}
+
+/// Answers aren't kept to be given again.
+#[derive(Serialize)]
+struct Cached {
+    cached: bool,
+}
 
 async fn call_action(call: Call) -> Answer {
     #[derive(Deserialize)]
@@ -20,17 +31,9 @@ async fn call_action(call: Call) -> Answer {
     let body: Body = call.json()?;
     call::name("type", &body.r#type, 200)?;
     call.payload("input", &body.input)?;
-    let who = call.who()?;
-    let text = match body.r#type.split_once(':') {
-        Some((alias, _)) if call.app.store.has_instance(who.bot.clone(), alias.to_owned()).await? => {
-            let text = format!(
-                "The action \"{}\" could not be called: this server does not run integrations yet.",
-                body.r#type
-            );
-            return Err(Refusal::new(ErrorKind::Runtime, text).into());
-        }
-        Some((alias, _)) => format!("No integration is installed under the alias \"{alias}\""),
-        None => format!("No action found with name \"{}\"", body.r#type),
-    };
-    Err(Refusal::new(ErrorKind::ResourceNotFound, text).into())
+    if !body.input.is_object() {
+        return Err(Refusal::invalid_payload("input must be an object").into());
+    }
+    let output = call.app.calls.act(call.who()?.clone(), body.r#type, body.input).await?;
+    call::ok(&Done { output, meta: Cached { cached: false } })
 }

@@ -1,5 +1,6 @@
 //! `/v1/chat/conversations` (`spec/cloud/runtime.md` § 4).
 
+use duologue_calls::{Made, Wanted};
 use duologue_model::{Conversation, Error as Refusal, Json, tags::TagPatch};
 use duologue_store::{
     conversations::{Create, Delete, GetOrCreate, List, NewConversation, Update},
@@ -7,8 +8,10 @@ use duologue_store::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::creation::{delegated, kept};
 use crate::{
     call::{self, Call},
+    envelope::Failure,
     query::Query,
     route::{Answer, Route},
 };
@@ -63,19 +66,52 @@ impl Body {
 }
 
 async fn create(call: Call) -> Answer {
-    let (new, _) = call.json::<Body>()?.checked()?;
+    let (new, by) = call.json::<Body>()?.checked()?;
+    if let Some(wanted) = delegated(&call, new.integration.as_ref(), made(&new), &new.tags, &by).await? {
+        if let Some(kept) = kept(&call).await? {
+            return Ok(kept);
+        }
+        let (script, _) = made_by_integration(&call, new, wanted).await?;
+        return call.write(201, script, |conversation| One { conversation }).await;
+    }
     call.write(201, Create { who: call.who()?.clone(), new }, |conversation| One { conversation }).await
 }
 
 async fn get_or_create(call: Call) -> Answer {
-    let (new, by) = call.json::<Body>()?.checked()?;
-    let wanted = GetOrCreate { who: call.who()?.clone(), new, by };
-    if !call.is_keyed()
+    let (mut new, mut by) = call.json::<Body>()?.checked()?;
+    let who = call.who()?.clone();
+    let delegated = delegated(&call, new.integration.as_ref(), made(&new), &new.tags, &by).await?;
+    if let Some(wanted) = &delegated {
+        if let Some(kept) = kept(&call).await? {
+            return Ok(kept);
+        }
+        (new.tags, by) = (wanted.tags.clone(), wanted.by.clone());
+    }
+    let wanted = GetOrCreate { who, new, by };
+    if (delegated.is_some() || !call.is_keyed())
         && let Some(conversation) = call.app.store.find_conversation(&wanted).await?
     {
         return call::ok(&Found { conversation, meta: Created { created: false } });
     }
+    if let Some(asked) = delegated {
+        let (script, created) = made_by_integration(&call, wanted.new, asked).await?;
+        return call.write(200, script, move |conversation| Found { conversation, meta: Created { created } }).await;
+    }
     call.write(200, wanted, |(conversation, created)| Found { conversation, meta: Created { created } }).await
+}
+
+fn made(new: &NewConversation) -> Made {
+    Made::Conversation(new.channel.clone())
+}
+
+/// Has an integration make a conversation; answers what remains to be written, and whether the
+/// conversation is new.
+async fn made_by_integration(call: &Call, new: NewConversation, wanted: Wanted) -> Result<(Update, bool), Failure> {
+    let tags = wanted.tags.clone();
+    let made = call.app.calls.create(wanted).await?;
+    let script =
+        Update { who: call.who()?.clone(), id: made.id, tags, current_task_id: None, properties: new.properties };
+    Ok((script, made.created))
 }
 
 async fn get(call: Call) -> Answer {

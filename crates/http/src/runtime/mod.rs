@@ -3,6 +3,7 @@
 mod actions;
 mod analytics;
 pub(crate) mod conversations;
+mod creation;
 mod events;
 mod import;
 mod initialize;

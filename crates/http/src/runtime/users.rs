@@ -2,14 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use duologue_calls::{Made, Wanted};
 use duologue_model::{Error as Refusal, Json, User, tags::TagPatch};
 use duologue_store::users::{Create, Delete, GetOrCreate, List, NewUser, Update};
 use serde::{Deserialize, Serialize};
 
-use super::conversations::{Created, range, sort, sort_field};
+use super::{
+    conversations::{Created, range, sort, sort_field},
+    creation::{delegated, kept},
+};
 use crate::{
     body::nullable,
     call::{self, Call},
+    envelope::Failure,
     route::{Answer, Route},
 };
 
@@ -70,19 +75,54 @@ impl Body {
 }
 
 async fn create(call: Call) -> Answer {
-    let (new, _) = call.json::<Body>()?.checked()?;
+    let (new, by) = call.json::<Body>()?.checked()?;
+    if let Some(wanted) = delegated(&call, new.integration.as_ref(), Made::User, &new.tags, &by).await? {
+        if let Some(kept) = kept(&call).await? {
+            return Ok(kept);
+        }
+        let (script, _) = made_by_integration(&call, new, wanted).await?;
+        return call.write(201, script, |user| One { user }).await;
+    }
     call.write(201, Create { who: call.who()?.clone(), new }, |user| One { user }).await
 }
 
 async fn get_or_create(call: Call) -> Answer {
-    let (new, by) = call.json::<Body>()?.checked()?;
-    let wanted = GetOrCreate { who: call.who()?.clone(), new, by };
-    if !call.is_keyed()
+    let (mut new, mut by) = call.json::<Body>()?.checked()?;
+    let who = call.who()?.clone();
+    let delegated = delegated(&call, new.integration.as_ref(), Made::User, &new.tags, &by).await?;
+    if let Some(wanted) = &delegated {
+        if let Some(kept) = kept(&call).await? {
+            return Ok(kept);
+        }
+        (new.tags, by) = (wanted.tags.clone(), wanted.by.clone());
+    }
+    let wanted = GetOrCreate { who, new, by };
+    if (delegated.is_some() || !call.is_keyed())
         && let Some(user) = call.app.store.find_user(&wanted).await?
     {
         return call::ok(&Found { user, meta: Created { created: false } });
     }
+    if let Some(asked) = delegated {
+        let (script, created) = made_by_integration(&call, wanted.new, asked).await?;
+        return call.write(200, script, move |user| Found { user, meta: Created { created } }).await;
+    }
     call.write(200, wanted, |(user, created)| Found { user, meta: Created { created } }).await
+}
+
+/// Has an integration make a user; answers what remains to be written, and whether the user is new.
+async fn made_by_integration(call: &Call, new: NewUser, wanted: Wanted) -> Result<(Update, bool), Failure> {
+    let tags = wanted.tags.clone();
+    let made = call.app.calls.create(wanted).await?;
+    let script = Update {
+        who: call.who()?.clone(),
+        id: made.id,
+        tags,
+        name: new.name.map(Some),
+        picture_url: new.picture_url.map(Some),
+        properties: new.properties,
+        attributes: new.attributes,
+    };
+    Ok((script, made.created))
 }
 
 async fn get(call: Call) -> Answer {

@@ -1,7 +1,8 @@
 //! Integrations installed in a bot: one instance an alias (`spec/cloud/admin.md` § 5.2).
 //!
-//! Nothing registers with an integration's code yet: an enabled instance shows as
-//! `registration_pending`, a disabled one as `unregistered`.
+//! A change is planned, which checks it, and then written. In between, its caller tells the code of what
+//! goes away; afterwards it tells the code of whatever is [`Instance::is_due`] and records how that went
+//! (`integrations/registration.rs`).
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,9 @@ use super::{
 };
 use crate::{
     Error, Result,
-    integrations::{self, Head, LifecycleStatus, VerificationStatus, Visibility},
+    integrations::{
+        self, Head, LifecycleStatus, VerificationStatus, Visibility, definition::ConfigurationIdentifier, registration,
+    },
     params,
     tx::Tx,
 };
@@ -34,9 +37,43 @@ pub struct Settings {
     pub configuration: Json,
     /// Channels that are switched off.
     pub disabled_channels: Vec<String>,
-    /// What the integration says it is, outside.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub identifier: Option<String>,
+}
+
+/// How far the code of an instance knows of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// It is to be told.
+    RegistrationPending,
+    /// It knows.
+    Registered,
+    /// It was told, and failed.
+    RegistrationFailed,
+    /// It doesn't know.
+    Unregistered,
+    /// It was told that the instance is disabled, and failed.
+    UnregistrationFailed,
+}
+
+impl Status {
+    /// The word on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::RegistrationPending => "registration_pending",
+            Status::Registered => "registered",
+            Status::RegistrationFailed => "registration_failed",
+            Status::Unregistered => "unregistered",
+            Status::UnregistrationFailed => "unregistration_failed",
+        }
+    }
+
+    /// From the word.
+    pub fn from_name(name: &str) -> Option<Self> {
+        use Status::{Registered, RegistrationFailed, RegistrationPending, Unregistered, UnregistrationFailed};
+        [RegistrationPending, Registered, RegistrationFailed, Unregistered, UnregistrationFailed]
+            .into_iter()
+            .find(|status| status.name() == name)
+    }
 }
 
 /// An installed integration.
@@ -50,12 +87,44 @@ pub struct Instance {
     pub enabled: bool,
     /// What is set for it.
     pub settings: Settings,
+    /// How far its code knows of it.
+    pub status: Status,
+    /// Why, if that failed.
+    pub status_reason: Option<String>,
+    /// What the outside world calls it.
+    pub identifier: Option<String>,
+    /// When its code is to be told of it.
+    pub register_at: Option<Timestamp>,
     /// When it was installed.
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
     /// What is installed.
     pub integration: Head,
+}
+
+impl Instance {
+    /// Whether its code is to be told of it. One that needs an identifier first isn't.
+    pub fn is_due(&self) -> bool {
+        self.status == Status::RegistrationPending && self.register_at.is_some()
+    }
+}
+
+/// What a change does to one instance.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// What is there before.
+    pub old: Option<Instance>,
+    /// What is there afterwards.
+    pub new: Option<Instance>,
+}
+
+impl Step {
+    /// The instance whose code is to be told that it goes away, or that it changes.
+    pub fn unregisters(&self) -> Option<&Instance> {
+        let old = self.old.as_ref().filter(|old| old.enabled && old.status == Status::Registered)?;
+        self.new.as_ref().is_none_or(|new| new.status != Status::Registered).then_some(old)
+    }
 }
 
 /// A change to an instance, or a new one. Absent members stay.
@@ -110,7 +179,8 @@ pub(crate) fn check_alias(alias: &str) -> Result<(), Refusal> {
 /// The instances of a bot, oldest first.
 pub(crate) async fn list(tx: &mut Tx<'_>, bot: &str) -> Result<Vec<Instance>> {
     let sql = format!(
-        "SELECT i.alias, i.webhook_id, i.enabled, i.body, i.created_at, i.updated_at, {} FROM instances i CROSS JOIN integrations g \
+        "SELECT i.alias, i.webhook_id, i.enabled, i.body, i.status, i.status_reason, i.identifier, i.register_at, \
+         i.created_at, i.updated_at, {} FROM instances i CROSS JOIN integrations g \
          WHERE g.id = i.integration_id AND i.bot_id = ?1 ORDER BY i.created_at, i.alias",
         integrations::HEAD_COLUMNS
     );
@@ -120,25 +190,43 @@ pub(crate) async fn list(tx: &mut Tx<'_>, bot: &str) -> Result<Vec<Instance>> {
             let (alias, webhook_id, enabled, body) = (row.text()?, row.text()?, row.bool()?, row.text()?);
             let settings =
                 serde_json::from_str(&body).map_err(|e| Error::Corrupt(format!("instance {alias} of {bot}: {e}")))?;
+            let (status, status_reason) = (row.word(Status::from_name)?, row.opt_text()?);
+            let (identifier, register_at) = (row.opt_text()?, row.opt_at()?);
             let (created_at, updated_at) = (row.at()?, row.at()?);
-            let integration = integrations::head(&mut row)?;
-            Ok(Instance { alias, webhook_id, enabled, settings, created_at, updated_at, integration })
+            Ok(Instance {
+                alias,
+                webhook_id,
+                enabled,
+                settings,
+                status,
+                status_reason,
+                identifier,
+                register_at,
+                created_at,
+                updated_at,
+                integration: integrations::head(&mut row)?,
+            })
         })
         .collect()
 }
 
-/// Applies a change: first what is removed, then what is added or changed. The caller has locked
-/// the bot.
-pub(crate) async fn apply(tx: &mut Tx<'_>, bot: &Stored, change: &Map<Option<Change>>, by_alias: bool) -> Result<()> {
+/// What a change does, in the order in which it is done: first what is removed, then what is added or
+/// changed. Refuses what can't be done; writes nothing.
+pub(crate) async fn plan(
+    tx: &mut Tx<'_>,
+    bot: &Stored,
+    change: &Map<Option<Change>>,
+    by_alias: bool,
+) -> Result<Vec<Step>> {
+    let mut steps = Vec::new();
     if change.is_empty() {
-        return Ok(());
+        return Ok(steps);
     }
     let mut installed = list(tx, bot.id.as_str()).await?;
     for key in change.iter().filter(|(_, change)| change.is_none()).map(|(key, _)| key) {
         let found = if by_alias { installed.iter().position(|i| i.alias == *key) } else { by_version(&installed, key) };
         if let Some(found) = found {
-            let gone = installed.remove(found);
-            tx.execute("DELETE FROM instances WHERE bot_id = ?1 AND alias = ?2", params![&bot.id, &gone.alias]).await?;
+            steps.push(Step { old: Some(installed.remove(found)), new: None });
         }
     }
     for (key, change) in change.iter().filter_map(|(key, change)| Some((key, change.as_ref()?))) {
@@ -147,11 +235,31 @@ pub(crate) async fn apply(tx: &mut Tx<'_>, bot: &Stored, change: &Map<Option<Cha
         } else {
             (None, by_version(&installed, key).map(|found| installed[found].clone()))
         };
-        let new = put(tx, bot, &installed, key, alias, old, change).await?;
-        installed.retain(|i| i.alias != new.alias);
-        installed.push(new);
+        let step = put(tx, bot, &installed, key, alias, old, change).await?;
+        if let Some(new) = &step.new {
+            installed.retain(|i| i.alias != new.alias);
+            installed.push(new.clone());
+        }
+        steps.push(step);
     }
     limit("integrations installed in a bot", installed.len(), MAX_INSTANCES)?;
+    Ok(steps)
+}
+
+/// Writes what was planned. The caller has locked the bot.
+pub(crate) async fn write(tx: &mut Tx<'_>, bot: &Stored, steps: &[Step]) -> Result<()> {
+    for step in steps {
+        match (&step.old, &step.new) {
+            (_, Some(new)) => write_one(tx, bot, new).await?,
+            (Some(old), None) => {
+                let sql = "DELETE FROM instances WHERE bot_id = ?1 AND alias = ?2";
+                tx.execute(sql, params![&bot.id, &old.alias]).await?;
+                let sql = "DELETE FROM action_runs WHERE bot_id = ?1 AND alias = ?2";
+                tx.execute(sql, params![&bot.id, &old.alias]).await?;
+            }
+            (None, None) => {}
+        }
+    }
     Ok(())
 }
 
@@ -163,7 +271,7 @@ fn by_version(installed: &[Instance], version: &str) -> Option<usize> {
     named.or_else(|| all.iter().find(of)).map(|(index, _)| *index)
 }
 
-/// Writes one instance.
+/// What a change makes of one instance.
 async fn put(
     tx: &mut Tx<'_>,
     bot: &Stored,
@@ -172,7 +280,7 @@ async fn put(
     alias: Option<String>,
     old: Option<Instance>,
     change: &Change,
-) -> Result<Instance> {
+) -> Result<Step> {
     let wanted = change.integration_id.as_deref().or(old.as_ref().map(|old| old.integration.id.as_str()));
     let wanted = match (wanted, &alias) {
         (Some(wanted), _) => wanted,
@@ -199,59 +307,83 @@ async fn put(
         if alias.is_none() { named.or_else(|| installed.iter().find(same)).cloned() } else { None }
     });
     let now = tx.now();
-    let new = match old {
+    let mut new = match &old {
         Some(old) => Instance {
             enabled: change.enabled.unwrap_or(old.enabled),
-            settings: change.over(old.settings),
+            settings: change.over(old.settings.clone()),
             updated_at: now.max(old.updated_at.plus_millis(1)),
             integration: found.head,
-            ..old
+            ..old.clone()
         },
         None => Instance {
             alias: alias.unwrap_or_else(|| found.head.name.clone()),
             webhook_id: tx.ids().uuid(),
             enabled: change.enabled.unwrap_or(true),
             settings: change.over(Settings::default()),
+            status: Status::Unregistered,
+            status_reason: None,
+            identifier: None,
+            register_at: None,
             created_at: now,
             updated_at: now,
             integration: found.head,
         },
     };
     check_alias(&new.alias)?;
-    check_configuration(&new, &found.definition)?;
+    let identifier = check_configuration(&new, &found.definition)?;
+    if !new.enabled {
+        (new.status, new.status_reason, new.register_at) = (Status::Unregistered, None, None);
+    } else if old.as_ref().is_none_or(|old| !old.enabled || is_news(old, &new)) {
+        (new.status, new.status_reason) = (Status::RegistrationPending, None);
+        let awaits_identifier = identifier.required && new.identifier.is_none();
+        new.register_at = (!awaits_identifier).then(|| now.plus_millis(registration::GIVEN_UP_MILLIS));
+    }
+    Ok(Step { old, new: Some(new) })
+}
+
+/// Whether the code must be told of what became of `old`.
+fn is_news(old: &Instance, new: &Instance) -> bool {
+    let settings = |i: &Instance| (i.settings.configuration_type.clone(), i.settings.configuration.value());
+    old.status != Status::Registered || old.integration.id != new.integration.id || settings(old) != settings(new)
+}
+
+async fn write_one(tx: &mut Tx<'_>, bot: &Stored, new: &Instance) -> Result<()> {
     tx.execute(
-        "INSERT INTO instances (bot_id, alias, integration_id, webhook_id, enabled, body, created_at, updated_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (bot_id, alias) DO UPDATE SET \
-         integration_id = excluded.integration_id, enabled = excluded.enabled, body = excluded.body, updated_at = excluded.updated_at",
+        "INSERT INTO instances (bot_id, alias, integration_id, webhook_id, enabled, body, status, status_reason, register_at, \
+         created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) \
+         ON CONFLICT (bot_id, alias) DO UPDATE SET integration_id = excluded.integration_id, enabled = excluded.enabled, \
+         body = excluded.body, status = excluded.status, status_reason = excluded.status_reason, \
+         register_at = excluded.register_at, updated_at = excluded.updated_at",
         params![
-            &bot.id, &new.alias, &new.integration.id, &new.webhook_id, new.enabled, &Json::of(&new.settings), new.created_at,
-            new.updated_at
+            &bot.id, &new.alias, &new.integration.id, &new.webhook_id, new.enabled, &Json::of(&new.settings),
+            new.status.name(), new.status_reason.as_ref(), new.register_at, new.created_at, new.updated_at
         ],
     )
     .await?;
-    Ok(new)
+    Ok(())
 }
 
 /// The configuration of a working instance satisfies its schema; a disabled one may be incomplete.
-fn check_configuration(instance: &Instance, definition: &integrations::Definition) -> Result<(), Refusal> {
-    let schema = match &instance.settings.configuration_type {
-        None => &definition.configuration.schema,
+/// Answers how such an instance gets its identifier.
+fn check_configuration<'d>(
+    instance: &Instance,
+    definition: &'d integrations::Definition,
+) -> Result<&'d ConfigurationIdentifier, Refusal> {
+    let configuration = match &instance.settings.configuration_type {
+        None => &definition.configuration,
         Some(kind) => match definition.configurations.get(kind) {
-            Some(configuration) => &configuration.schema,
+            Some(configuration) => configuration,
             None => {
                 let text = format!("integrations.{}: the integration has no configuration \"{kind}\"", instance.alias);
                 return Err(Refusal::invalid_payload(text));
             }
         },
     };
-    if !instance.enabled {
-        return Ok(());
+    if instance.enabled {
+        let at = format!("integrations.{}.configuration", instance.alias);
+        parts::configured(&at, &configuration.schema, &instance.settings.configuration)?;
     }
-    parts::configured(
-        &format!("integrations.{}.configuration", instance.alias),
-        schema,
-        &instance.settings.configuration,
-    )
+    Ok(&configuration.identifier)
 }
 
 /// An instance as the API shows it.
@@ -267,8 +399,8 @@ pub struct View<'a> {
     identifier: Option<&'a str>,
     configuration_type: Option<&'a str>,
     configuration: &'a Json,
-    status: &'static str,
-    status_reason: Option<&'static str>,
+    status: Status,
+    status_reason: Option<&'a str>,
     disabled_channels: &'a [String],
     id: &'a str,
     created_at: Timestamp,
@@ -291,11 +423,11 @@ impl Instance {
             version: if head.dev { "dev" } else { &head.version },
             webhook_url: format!("{webhook_url}/{}", self.webhook_id),
             webhook_id: &self.webhook_id,
-            identifier: self.settings.identifier.as_deref(),
+            identifier: self.identifier.as_deref(),
             configuration_type: self.settings.configuration_type.as_deref(),
             configuration: &self.settings.configuration,
-            status: if self.enabled { "registration_pending" } else { "unregistered" },
-            status_reason: None,
+            status: self.status,
+            status_reason: self.status_reason.as_deref(),
             disabled_channels: &self.settings.disabled_channels,
             id: &head.id,
             created_at: self.created_at,

@@ -1,7 +1,7 @@
 //! Conversations: their tags, their deletion, and who sees them.
 
 use duologue_store::{
-    conversations::{Create, Delete, GetOrCreate, List, NewConversation, Update},
+    conversations::{Delete, GetOrCreate, List, NewConversation, Update},
     page::{PageRequest, Range, Sort},
 };
 
@@ -175,12 +175,5 @@ contract! {
         assert_eq!(count(List { integration: Some("slack".into()), ..everything(&bed) }).await, 0);
         let updated = Sort { field: duologue_store::page::SortField::UpdatedAt, ascending: true };
         assert_eq!(count(List { sort: updated, tags: vec![pair("parity", "odd")], participants: vec![user.as_str().into()], ..everything(&bed) }).await, 3);
-    }
-}
-
-contract! {
-    async fn unknown_integrations_are_refused(bed: Bed) {
-        let new = NewConversation { channel: "c".into(), integration: Some("nowhere".into()), ..Default::default() };
-        assert_eq!(refusal(bed.store.write(Create { who: bed.who(), new }).await), "ReferenceNotFound");
     }
 }
