@@ -296,6 +296,7 @@ fn conversation(session: DialogSession, now: i64) -> Commit {
         user: session.user,
         turns_before: 0,
         incoming: None,
+        answers: None,
         replies: Vec::new(),
         delivered: false,
         memory: Memory {

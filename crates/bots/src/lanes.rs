@@ -15,7 +15,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::{
     Answered, Core, LiveBot,
-    turn::{self, Input, Refusal},
+    turn::{self, Input, Origin, Refusal},
 };
 
 /// How many messages of one user may wait.
@@ -36,6 +36,8 @@ struct Lane {
 pub(crate) enum Job {
     /// A user's message, and who waits for the answer, if somebody does.
     Message { bot: Arc<LiveBot>, incoming: Box<Incoming>, ticket: Option<(Arc<Ticket>, oneshot::Sender<Answer>)> },
+    /// A message that is stored already, with the id of its event, and who waits for the end of its turn.
+    Stored { bot: Arc<LiveBot>, incoming: Box<Incoming>, event: String, done: oneshot::Sender<Result<(), Refusal>> },
     /// The dialog may have waited long enough.
     Timeout { bot: Arc<LiveBot> },
 }
@@ -131,6 +133,20 @@ pub(crate) fn post(core: &Arc<Core>, user: &str, bot: Arc<LiveBot>, incoming: In
     enqueue(core, key, Job::Message { bot, incoming: Box::new(incoming), ticket: None }).is_some()
 }
 
+/// Runs the turn of a message that is stored already, in its lane, and waits for its end.
+pub(crate) async fn stored(
+    core: &Arc<Core>,
+    bot: Arc<LiveBot>,
+    incoming: Incoming,
+    event: String,
+) -> Result<(), Refusal> {
+    let key = (bot.id.clone(), incoming.target.clone());
+    let (done, ended) = oneshot::channel();
+    let job = Job::Stored { bot, incoming: Box::new(incoming), event, done };
+    enqueue(core, key, job).ok_or(Refusal::Busy)?;
+    ended.await.unwrap_or(Err(Refusal::Failed))
+}
+
 /// Lets a timeout run unless the lane has something to do, which renews the time anyway.
 pub(crate) fn post_timeout(core: &Arc<Core>, user: &str, bot: Arc<LiveBot>) {
     let key = (bot.id.clone(), user.to_owned());
@@ -175,12 +191,17 @@ async fn work(core: Arc<Core>, key: Key, progress: Arc<Progress>) {
         let done = tokio::spawn(async move {
             match job {
                 Job::Message { bot, incoming, ticket: Some((ticket, sender)) } => {
-                    let answer = turn::message(&core, &bot, &progress, *incoming, Some(&ticket)).await;
+                    let answer = turn::message(&core, &bot, &progress, *incoming, Origin::Caller(&ticket)).await;
                     // Whoever left gets the messages with the next answer.
                     let _ = sender.send(answer);
                 }
                 Job::Message { bot, incoming, ticket: None } => {
-                    let _ = turn::message(&core, &bot, &progress, *incoming, None).await;
+                    let _ = turn::message(&core, &bot, &progress, *incoming, Origin::Nobody).await;
+                }
+                Job::Stored { bot, incoming, event, done } => {
+                    let answer = turn::message(&core, &bot, &progress, *incoming, Origin::Stored(&event)).await;
+                    // Whoever gave up delivers it again, and finds it done.
+                    let _ = done.send(answer.map(|_| ()));
                 }
                 Job::Timeout { bot } => turn::timeout(&core, &bot, &progress, &user).await,
             }

@@ -25,7 +25,11 @@ mod watch;
 
 use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
-use duologue_dialog::Outcome;
+use duologue_dialog::{Incoming, Object, Outcome, Value};
+use duologue_model::{
+    Event,
+    id::{BotId, ConversationId, UserId},
+};
 use duologue_outbound::{AllowList, Client};
 use duologue_sandbox::Pool;
 use duologue_store::Store;
@@ -182,6 +186,53 @@ impl Bots {
         }
         Ok(answered)
     }
+}
+
+/// What a bot did with an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reaction {
+    /// Its turn is over, and stored.
+    Answered,
+    /// Bots of flows hear of messages only.
+    NotAMessage,
+    /// No such bot is served here.
+    NotServed,
+}
+
+impl Bots {
+    /// Runs the turn of a message that somebody said in a conversation of the Cloud API. The event is
+    /// answered once, however often it is delivered.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`] if too many messages of this conversation wait; [`Refusal::Failed`] if the store
+    /// fails.
+    pub async fn answer(&self, bot: &BotId, event: &Event) -> Result<Reaction, Refusal> {
+        let Some(bot) = self.installed().bot(bot.as_str()) else { return Ok(Reaction::NotServed) };
+        let (Some(conversation), Some(user)) = (&event.conversation_id, &event.user_id) else {
+            return Ok(Reaction::NotAMessage);
+        };
+        let payload = Value::parse(event.payload.text()).unwrap_or_default();
+        let message = payload.get("message");
+        if event.kind != "message_created" || !matches!(message, Value::Object(_)) {
+            return Ok(Reaction::NotAMessage);
+        }
+        let said = typed(message.str("type").unwrap_or("text"), message.get("payload"));
+        let (conversation, user) = (ConversationId::new(conversation.as_str()), UserId::new(user.as_str()));
+        let target = self.core.store.adopt_v12_conversation(&bot.store_id, conversation, user).await;
+        let target = target.map_err(|error| turn::failed(&bot, &error))?;
+        let incoming = Incoming::payload(&target, said);
+        lanes::stored(&self.core, bot, incoming, event.id.as_str().to_owned()).await?;
+        Ok(Reaction::Answered)
+    }
+}
+
+/// A message's payload as that of an event, which has its type beside it.
+fn typed(kind: &str, payload: &Value) -> Value {
+    let mut typed = Object::new().with("type", kind);
+    if let Value::Object(members) = payload {
+        members.iter().for_each(|(name, value)| typed.set(name.clone(), value.clone()));
+    }
+    typed.into()
 }
 
 impl Core {

@@ -66,22 +66,40 @@ pub enum Refusal {
     Failed,
 }
 
-/// Runs the turn of a message. `ticket` is that of the caller who waits, if one does.
+/// Where a message comes from.
+#[derive(Clone, Copy)]
+pub(crate) enum Origin<'t> {
+    /// A caller who waits for the answer.
+    Caller(&'t Ticket),
+    /// Nobody waits.
+    Nobody,
+    /// It is stored already; this is the id of its event, which the turn answers.
+    Stored(&'t str),
+}
+
+/// Runs the turn of a message. One that answers an event is run once, however often it is delivered.
 pub(crate) async fn message(
     core: &Arc<Core>,
     bot: &Arc<LiveBot>,
     progress: &Progress,
     incoming: Incoming,
-    ticket: Option<&Ticket>,
+    origin: Origin<'_>,
 ) -> Result<Answered, Refusal> {
     for _ in 0..ATTEMPTS {
         let remembered = core.store.recall(&bot.store_id, &incoming.target).await.map_err(|e| failed(bot, &e))?;
         let turns_before = remembered.turns;
         let host = TurnHost { core, bot, progress };
         let outcome = Turn::message(&bot.engine, &host, memory(remembered), incoming.clone()).await;
+        let spoken = || said(outcome.event.str("type").unwrap_or(TEXT), outcome.event.get("payload"));
+        let (incoming_said, delivered, answers) = match origin {
+            Origin::Caller(ticket) => (Some(spoken()), ticket.claim(), None),
+            Origin::Nobody => (Some(spoken()), false, None),
+            Origin::Stored(event) => (None, true, Some(event.to_owned())),
+        };
         let commit = Commit {
-            incoming: Some(said(outcome.event.str("type").unwrap_or(TEXT), outcome.event.get("payload"))),
-            delivered: ticket.is_some_and(Ticket::claim),
+            incoming: incoming_said,
+            delivered,
+            answers,
             ..commit(bot, &incoming.target, turns_before, &outcome)
         };
         match core.store.write(commit).await.map_err(|e| failed(bot, &e))? {
@@ -91,6 +109,7 @@ pub(crate) async fn message(
                 return Ok(Answered { late, outcome });
             }
             Committed::Stale => tracing::debug!(bot = bot.id, "the memory changed during a turn; doing it again"),
+            Committed::Answered => return Ok(Answered { late: Vec::new(), outcome }),
         }
     }
     tracing::error!(bot = bot.id, "the memory changed during every attempt at a turn");
@@ -122,7 +141,7 @@ pub(crate) async fn timeout(core: &Arc<Core>, bot: &Arc<LiveBot>, progress: &Pro
     // Stale: somebody else saw to it.
     match core.store.write(commit(bot, user, turns_before, &outcome)).await {
         Ok(Committed::Done(_)) => post_incoming(core, bot, user, &outcome),
-        Ok(Committed::Stale) => {}
+        Ok(Committed::Stale | Committed::Answered) => {}
         Err(error) => {
             failed(bot, &error);
         }
@@ -148,7 +167,7 @@ pub(crate) async fn wait_for_late(core: &Arc<Core>, bot: &BotId, user: &str, lon
     }
 }
 
-fn failed(bot: &LiveBot, error: &duologue_store::Error) -> Refusal {
+pub(crate) fn failed(bot: &LiveBot, error: &duologue_store::Error) -> Refusal {
     tracing::error!(bot = bot.id, %error, "a turn failed");
     Refusal::Failed
 }
@@ -193,6 +212,7 @@ fn commit(bot: &LiveBot, user: &str, turns_before: i64, outcome: &Outcome) -> Co
         user: user.to_owned(),
         turns_before,
         incoming: None,
+        answers: None,
         replies: outcome.replies.iter().map(|Reply { payload, kind, .. }| said(kind, payload)).collect(),
         delivered: false,
         memory: StoredMemory {

@@ -1,70 +1,54 @@
 //! What happens by itself.
 //!
-//! [`timers`] settles what becomes due: scheduled messages and events, expired states, timeouts.
-//! The outbox, which the store fills, is read by nobody yet: deliveries to bots, integrations and
-//! webhooks will live here.
+//! * [`timers`] settles what becomes due: scheduled messages and events, events that recur, expired
+//!   states, timeouts.
+//! * [`deliver`] reads the outbox and calls bots and integrations. `dispatch` wakes an `actor` for each
+//!   bot for which something waits, and holds the bots' leases where several processes share a database.
+//!   An actor keeps its bot's order: what waits in one lane (a conversation, mostly) goes out one by one,
+//!   lanes side by side, a bounded number at a time (`window`). `runner` makes the calls, whatever kind of
+//!   bot it is; `outcome` says what an answer means for the delivery.
 //!
-//! Called by the binary. Never serves a request, never holds a transaction while it waits.
+//! Nothing is pushed to an actor: it reads what waits, calls, and settles, so a restart loses nothing and
+//! repeats what wasn't settled.
+//!
+//! Called by the binary. Never serves a request, never holds a lock or a transaction while it waits.
+
+mod actor;
+mod dispatch;
+mod outcome;
+mod runner;
+mod timers;
+mod window;
 
 use std::{sync::Arc, time::Duration};
 
+use duologue_bots::Bots;
+use duologue_bridge::Bridge;
 use duologue_store::Store;
+pub use timers::timers;
 use tokio::sync::watch;
 
-/// The longest sleep: another process on the same database may have scheduled something sooner.
-const LONGEST: Duration = Duration::from_secs(5);
-/// The pause after a failure.
-const AFTER_FAILURE: Duration = Duration::from_secs(1);
-/// How often rows that were kept long enough are removed.
-const TIDY_EVERY: Duration = Duration::from_secs(60);
+/// Calls of one bot, or of one integration in it, at once unless the operator says otherwise.
+pub const IN_FLIGHT: usize = 64;
 
-/// Settles what is due, when it is due, until `stop` turns true.
-pub async fn timers(store: Arc<Store>, mut stop: watch::Receiver<bool>) {
-    let mut tidied = tokio::time::Instant::now();
-    while !*stop.borrow() {
-        let pause = match round(&store).await {
-            Ok(pause) => pause,
-            Err(error) => {
-                tracing::error!(%error, "the timers failed; trying again");
-                AFTER_FAILURE
-            }
-        };
-        if tidied.elapsed() >= TIDY_EVERY {
-            tidied = tokio::time::Instant::now();
-            if let Err(error) = store.tidy().await {
-                tracing::error!(%error, "old rows could not be removed; trying again later");
-            }
-        }
-        if pause.is_zero() {
-            // Let requests have their turn between two batches.
-            tokio::task::yield_now().await;
-            continue;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = store.live().timers.notified() => {}
-            _ = stop.changed() => {}
-        }
-    }
+/// How long attempts are kept unless the operator says otherwise.
+pub const KEEP_ATTEMPTS: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// What deliveries need.
+pub struct Deliveries {
+    /// What waits.
+    pub store: Arc<Store>,
+    /// How bots and integrations are called.
+    pub bridge: Bridge,
+    /// The bots that are made of flows, if any are served.
+    pub bots: Option<Bots>,
+    /// Most calls at once to one bot, and to one integration in it.
+    pub in_flight: usize,
+    /// How long calls under way may go on after the stop.
+    pub patience: Duration,
 }
 
-/// Settles a batch; answers how long to sleep.
-async fn round(store: &Store) -> duologue_store::Result<Duration> {
-    // From here to the end of this round everything that becomes due wakes the next one.
-    store.live().sleeping_until(duologue_model::Timestamp::MAX);
-    let due = match store.next_due().await? {
-        Some(due) if due <= store.now() => {
-            let (settled, more) = store.settle_due().await?;
-            if settled.total() > 0 {
-                tracing::debug!(?settled, "settled what was due");
-            }
-            // Nothing settled although something is due: another process holds it.
-            return Ok(if more || settled.total() > 0 { Duration::ZERO } else { Duration::from_millis(20) });
-        }
-        due => due,
-    };
-    let longest = store.now().plus_millis(LONGEST.as_millis() as i64);
-    let wake = due.map_or(longest, |due| due.min(longest));
-    store.live().sleeping_until(wake);
-    Ok(Duration::from_millis(u64::try_from(wake.millis() - store.now().millis()).unwrap_or(0).max(1)))
+/// Delivers until `stop` turns true.
+pub async fn deliver(deliveries: Deliveries, stop: watch::Receiver<bool>) {
+    dispatch::run(Arc::new(deliveries), stop).await;
 }

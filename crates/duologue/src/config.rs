@@ -28,6 +28,17 @@ pub enum LogFormat {
     Json,
 }
 
+/// On or off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Switch {
+    /// On.
+    #[default]
+    On,
+    /// Off.
+    Off,
+}
+
 /// Where the code of bots and integrations may be called.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -172,6 +183,19 @@ pub struct Flags {
     #[arg(long, env = "DUOLOGUE_HOSTED_CONFINED", value_name = "BOOL")]
     hosted_confined: Option<bool>,
 
+    /// Whether events and messages are delivered to bots and integrations. While off they are kept.
+    /// [default: on]
+    #[arg(long, env = "DUOLOGUE_DELIVERIES", value_name = "SWITCH")]
+    deliveries: Option<Switch>,
+
+    /// Most calls at once to one bot, and to one integration in it. [default: 64]
+    #[arg(long, env = "DUOLOGUE_DELIVERIES_IN_FLIGHT", value_name = "N")]
+    deliveries_in_flight: Option<usize>,
+
+    /// Days for which attempts at deliveries are kept. [default: 7]
+    #[arg(long, env = "DUOLOGUE_DELIVERY_RETENTION", value_name = "DAYS")]
+    delivery_retention: Option<u32>,
+
     /// The owner's token on the first start, instead of a random one.
     #[arg(long, env = "DUOLOGUE_INITIAL_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     initial_token: Option<String>,
@@ -247,6 +271,12 @@ pub struct Config {
     pub hosted_idle: u64,
     /// Whether it is kept from files, processes and threads.
     pub hosted_confined: bool,
+    /// Whether there are deliveries.
+    pub deliveries: Switch,
+    /// Calls at once.
+    pub deliveries_in_flight: usize,
+    /// Days.
+    pub delivery_retention: u32,
     /// The first token, if it is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub initial_token: Option<String>,
@@ -322,6 +352,9 @@ impl Flags {
             hosted_memory: pick!(hosted_memory, 256),
             hosted_idle: pick!(hosted_idle, 300),
             hosted_confined: pick!(hosted_confined, true),
+            deliveries: pick!(deliveries, Switch::default()),
+            deliveries_in_flight: pick!(deliveries_in_flight, duologue_delivery::IN_FLIGHT),
+            delivery_retention: pick!(delivery_retention, 7),
             initial_token: pick!(initial_token),
             secret_key: pick!(secret_key).filter(|key| !key.is_empty()),
         };
@@ -364,6 +397,9 @@ impl Config {
         }
         if self.hosted_processes == 0 || self.hosted_memory < 32 || self.hosted_idle == 0 {
             return invalid("--hosted-processes and --hosted-idle must be at least 1, --hosted-memory at least 32");
+        }
+        if self.deliveries_in_flight == 0 {
+            return invalid("--deliveries-in-flight must be at least 1");
         }
         self.allow_list()?;
         if self.initial_token.as_ref().is_some_and(|token| token.len() < 20) {

@@ -4,6 +4,7 @@ mod backup;
 mod bot;
 mod calls;
 mod config;
+mod deliveries;
 mod export;
 mod hosting;
 mod import;
@@ -52,6 +53,9 @@ enum Command {
     Logs(logs::Args),
     Trace(trace::Args),
     Replay(replay::Args),
+    /// What waits for a bot and its integrations, what was done, and what was given up.
+    #[command(subcommand)]
+    Deliveries(deliveries::Command),
     /// Copy the embedded database of a running server, consistently.
     Backup(backup::BackupArgs),
     /// Check an embedded database, or a backup of one.
@@ -108,6 +112,7 @@ fn main() -> ExitCode {
                 result => finish(result),
             },
             Some(Command::Replay(args)) => finish_replay(replay::run(args).await),
+            Some(Command::Deliveries(command)) => finish(deliveries::run(command).await),
             Some(Command::Backup(args)) => finish(backup::backup(args)),
             Some(Command::Verify(args)) => finish(backup::verify(args)),
             Some(Command::Bench(args)) => finish(duologue_bench::run(args).await),

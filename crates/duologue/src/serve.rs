@@ -3,7 +3,9 @@
 use std::{io::IsTerminal, path::PathBuf, sync::Arc, time::Duration};
 
 use duologue_bots::{Bots, Options};
+use duologue_bridge::Bridge;
 use duologue_calls::Calls;
+use duologue_delivery::Deliveries;
 use duologue_http::{App, Listeners, Metrics, Peer, RateLimit, Throttle};
 use duologue_outbound::AllowList;
 use duologue_store::{Store, setup::Made};
@@ -19,7 +21,7 @@ use tokio::{
 
 use crate::{
     calls,
-    config::{self, Config, Flags, LogFormat},
+    config::{self, Config, Flags, LogFormat, Switch},
     hosting::Host,
     init,
     unstuck::Unstuck,
@@ -28,6 +30,9 @@ use crate::{
 /// Most bytes in the line and headers of a request: a wall behind the bounds of the dialects, at
 /// which a connection is broken off.
 const HEADER_BYTES: usize = 64 * 1024;
+
+/// How long calls to bots may go on after the signal to stop.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why the server doesn't run.
 #[derive(Debug, thiserror::Error)]
@@ -95,12 +100,17 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
         rate: RateLimit::new(config.rate_limit),
         metrics: Metrics::default(),
         public_url: public_url.clone(),
-        calls: Calls::new(store.clone(), bridge, &webhook_url),
+        calls: Calls::new(store.clone(), bridge.clone(), &webhook_url),
         bots: bots.clone(),
         throttle: Throttle::new(is_set("REVERSE_PROXY")),
         listeners: listeners.clone(),
     });
-    let timers = tokio::spawn(duologue_delivery::timers(store.clone(), stopped.clone()));
+    let days = u64::from(config.delivery_retention);
+    let keep_attempts = Duration::from_secs(days * 24 * 60 * 60);
+    let timers = tokio::spawn(duologue_delivery::timers(store.clone(), keep_attempts, stopped.clone()));
+    let (closing, close) = watch::channel(false);
+    let deliveries = deliver(&config, &store, bridge.clone(), bots.clone());
+    let delivering = tokio::spawn(deliver_until_signal(deliveries, closing));
     let tunnels = tunnel.map(|listener| open_tunnels(listener, stopped.clone()));
     let watching = tokio::spawn(async move {
         if let Some(bots) = bots {
@@ -108,7 +118,9 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
         }
     });
     tracing::info!(url = public_url, version = env!("CARGO_PKG_VERSION"), "serving");
-    accept(listener, duologue_http::router(app), &config, &listeners).await;
+    accept(listener, duologue_http::router(app), &config, &listeners, close).await;
+    // It has ended before: that is why connections are closed.
+    let _ = delivering.await;
     // The timers end before the store does. An error means that they are gone already.
     let _ = stop.send(true);
     let _ = timers.await;
@@ -133,6 +145,35 @@ fn open_tunnels(listener: TcpListener, stopped: watch::Receiver<bool>) -> tokio:
         }
     }
     tokio::spawn(duologue_tunnel::serve(listener, duologue_tunnel::Limits::default(), stopped))
+}
+
+/// What delivers, if it is switched on.
+fn deliver(config: &Config, store: &Arc<Store>, bridge: Bridge, bots: Option<Bots>) -> Option<Deliveries> {
+    let deliveries = Deliveries {
+        store: store.clone(),
+        bridge,
+        bots,
+        in_flight: config.deliveries_in_flight,
+        patience: Duration::from_secs(config.shutdown_timeout).min(LONGEST_PATIENCE),
+    };
+    (config.deliveries == Switch::On).then_some(deliveries)
+}
+
+/// Delivers until the server is told to stop, lets calls under way end, and only then has it close:
+/// bots that are being called need it.
+async fn deliver_until_signal(deliveries: Option<Deliveries>, closing: watch::Sender<bool>) {
+    let (stop, stopped) = watch::channel(false);
+    let delivering = async {
+        if let Some(deliveries) = deliveries {
+            duologue_delivery::deliver(deliveries, stopped).await;
+        }
+    };
+    let stopping = async {
+        stop_signal().await;
+        let _ = stop.send(true);
+    };
+    tokio::join!(delivering, stopping);
+    let _ = closing.send(true);
 }
 
 /// The bots of the v12 data folder, if one is to be served.
@@ -178,12 +219,21 @@ fn start_logging(config: &Config) -> Result<(), Error> {
 }
 
 /// Takes connections until told to stop, then lets running requests finish.
-async fn accept(listener: TcpListener, router: axum::Router, config: &Config, listeners: &Listeners) {
+async fn accept(
+    listener: TcpListener,
+    router: axum::Router,
+    config: &Config,
+    listeners: &Listeners,
+    mut close: watch::Receiver<bool>,
+) {
     let graceful = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(config.connections));
     let [header_time, body_time, patience] =
         [config.header_timeout, config.body_timeout, config.shutdown_timeout].map(Duration::from_secs);
-    let mut signal = std::pin::pin!(stop_signal());
+    // An error means that whoever would tell is gone.
+    let mut signal = std::pin::pin!(async move {
+        let _ = close.wait_for(|close| *close).await;
+    });
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(header_time).max_buf_size(HEADER_BYTES);
     loop {

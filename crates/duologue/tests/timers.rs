@@ -48,8 +48,16 @@ async fn schedules_fire_over_a_restart_on_postgres() {
     }
 }
 
+/// A server with a bot that could be called but isn't, so that what is for it stays where it is.
+async fn start(database: Option<&str>) -> Server {
+    let server = Server::prepare(database, &[]).with(&["--deliveries", "off"]).serve();
+    let admin = server.client().with_workspace(&server.workspace).unwrap();
+    admin.update_bot(server.bot.as_str(), json!({"url": "http://127.0.0.1:9/"})).await.unwrap();
+    server
+}
+
 async fn expire_very_many(database: Option<&str>) {
-    let mut server = Server::start_on(database);
+    let mut server = start(database).await;
     let bot = server.bot.clone();
     let state = |n: usize| SetState::new(json!({ "n": n })).expiry(Duration::from_secs(3600));
     server.client().set_state(StateType::Bot, &bot, "s", state(0)).await.unwrap();
@@ -124,7 +132,7 @@ async fn schedule_over_a_restart(database: Option<&str>) {
     // Milliseconds.
     const EARLY: u64 = 4_000;
     const LATE: u64 = 8_000;
-    let mut server = Server::start_on(database);
+    let mut server = start(database).await;
     let client = server.client();
     let user = client.create_user(CreateUser::new()).await.unwrap().id;
     let conversation = client.create_conversation(CreateConversation::new("channel")).await.unwrap().id;
@@ -224,7 +232,7 @@ fn assert_in_order(listed: &[Message]) {
 async fn what_is_due_fires_once_in_three_processes() {
     const EACH: usize = 300;
     let Some(database) = support::postgres().await else { return };
-    let servers = three(&database);
+    let servers = three(&database).await;
     let bot = servers[0].bot.as_str();
     // All at one instant, for which the three processes then compete.
     let due = now().plus_millis(6_000);
@@ -271,7 +279,7 @@ async fn three_processes_keep_one_order() {
     const CLIENTS: usize = 12;
     const EACH: usize = 50;
     let Some(database) = support::postgres().await else { return };
-    let servers = three(&database);
+    let servers = three(&database).await;
     let client = servers[0].client();
     let user = client.create_user(CreateUser::new()).await.unwrap().id;
     let mut conversations = Vec::new();
@@ -351,8 +359,8 @@ async fn scan(
 }
 
 /// Three processes on one database.
-fn three(database: &str) -> Vec<Server> {
-    let first = Server::start_on(Some(database));
+async fn three(database: &str) -> Vec<Server> {
+    let first = start(Some(database)).await;
     let others = [first.another(), first.another()];
     std::iter::once(first).chain(others).collect()
 }

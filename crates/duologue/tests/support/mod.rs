@@ -79,6 +79,20 @@ impl Server {
         prepared.serve()
     }
 
+    /// One more process on the same database, with other options.
+    pub fn another_with(&self, options: &[&str]) -> Self {
+        let prepared = Prepared {
+            workspace: self.workspace.clone(),
+            bot: self.bot.clone(),
+            token: self.token.clone(),
+            data: self.data.clone(),
+            database: self.database.clone(),
+            options: options.iter().map(|option| (*option).to_owned()).collect(),
+            folder: self.folder.clone(),
+        };
+        prepared.serve()
+    }
+
     /// Ends the process at once, as a power cut would: SIGKILL.
     pub fn kill(&mut self) {
         let _ = self.child.kill();

@@ -6,6 +6,7 @@ mod account;
 mod assets;
 mod baks;
 mod bots;
+mod deliveries;
 mod hub;
 mod iaks;
 mod integrations;
@@ -28,6 +29,7 @@ pub(crate) const ROUTES: &[&[Route]] = &[
     assets::ROUTES,
     baks::ROUTES,
     bots::ROUTES,
+    deliveries::ROUTES,
     hub::ROUTES,
     iaks::ROUTES,
     integrations::ROUTES,

@@ -19,7 +19,9 @@ use super::{
     kvs::{self, UserWrite},
 };
 use crate::{
-    Result, Store, conversations, messages, params, participants,
+    Result, Store, conversations, messages,
+    outbox::{self, Kind},
+    params, participants,
     sql::Row,
     tx::{Script, Tx},
     users,
@@ -162,6 +164,8 @@ pub struct Commit {
     pub turns_before: i64,
     /// The user's message; `None` for a timeout.
     pub incoming: Option<Said>,
+    /// The id of the event that this turn answers, if its message is stored already.
+    pub answers: Option<String>,
     /// The bot's messages, in order.
     pub replies: Vec<Said>,
     /// Whether somebody waits for the messages: these, and those that nobody was there to take.
@@ -187,11 +191,15 @@ pub enum Committed {
     Done(Vec<Said>),
     /// The memory has changed since it was read; nothing was stored.
     Stale,
+    /// The event is answered already, or gone; nothing was stored.
+    Answered,
 }
 
 /// A conversation with its lock held.
 pub(super) struct Place {
     pub(super) conversation: ConversationId,
+    /// The alias of the integration whose conversation it is; empty for the bot's own.
+    owner: String,
     chat_user: UserId,
     pub(super) delivered_at: Timestamp,
     turns: i64,
@@ -210,6 +218,11 @@ impl Script for Commit {
         if place.turns != self.turns_before {
             return Ok(Committed::Stale);
         }
+        if let Some(event) = &self.answers
+            && !answer(tx, &self.bot, event).await?
+        {
+            return Ok(Committed::Answered);
+        }
         let late = match self.delivered && place.last_at > place.delivered_at {
             true => late(tx, &place).await?,
             false => Vec::new(),
@@ -225,6 +238,12 @@ impl Script for Commit {
         self.keep_trace(tx, &place).await?;
         Ok(Committed::Done(late))
     }
+}
+
+/// Notes that an event is answered, on its delivery; false if it was before.
+async fn answer(tx: &mut Tx<'_>, bot: &BotId, event: &str) -> Result<bool> {
+    let sql = "UPDATE outbox SET body = 'answered' WHERE bot_id = ?1 AND id = ?2 AND body IS NULL";
+    Ok(tx.execute(sql, params![bot, event]).await? > 0)
 }
 
 impl Commit {
@@ -302,7 +321,7 @@ pub(super) async fn enter(tx: &mut Tx<'_>, who: &Identity, user: &str) -> Result
 async fn find(tx: &mut Tx<'_>, who: &Identity, user: &str) -> Result<Option<Place>> {
     let row = tx
         .query_opt(
-            "SELECT v.conversation_id, v.chat_user_id, v.delivered_at, v.turns, c.last_seq, c.last_at, c.updated_at, \
+            "SELECT v.conversation_id, c.owner, v.chat_user_id, v.delivered_at, v.turns, c.last_seq, c.last_at, c.updated_at, \
              (SELECT b.scan_until FROM bots b WHERE b.id = v.bot_id) \
              FROM v12_conversations v JOIN conversations c ON c.id = v.conversation_id \
              WHERE v.bot_id = ?1 AND v.user_id = ?2 {for_update}",
@@ -312,6 +331,7 @@ async fn find(tx: &mut Tx<'_>, who: &Identity, user: &str) -> Result<Option<Plac
     row.map(|mut row| {
         Ok(Place {
             conversation: row.id()?,
+            owner: row.text()?,
             chat_user: row.id()?,
             delivered_at: row.at()?,
             turns: row.int()?,
@@ -369,6 +389,7 @@ async fn make(tx: &mut Tx<'_>, who: &Identity, user: &str) -> Result<Place> {
     .await?;
     Ok(Place {
         conversation: conversation.id,
+        owner: String::new(),
         chat_user: chat_user.id,
         delivered_at: Timestamp::default(),
         turns: 0,
@@ -377,6 +398,32 @@ async fn make(tx: &mut Tx<'_>, who: &Identity, user: &str) -> Result<Place> {
         updated_at: now,
         scan_until: crate::bots::scan_until(tx, &who.bot).await?,
     })
+}
+
+/// Lets a conversation of the Cloud API be one of a v12 bot: it gets a memory, under its own id as the
+/// user's unless it has one. Answers under which.
+struct Adopt {
+    bot: BotId,
+    conversation: ConversationId,
+    user: UserId,
+}
+
+impl Script for Adopt {
+    type Out = String;
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<String> {
+        let known = "SELECT user_id FROM v12_conversations WHERE conversation_id = ?1";
+        if let Some(mut row) = tx.query_opt(known, params![&self.conversation]).await? {
+            return row.text();
+        }
+        tx.execute(
+            "INSERT INTO v12_conversations (bot_id, user_id, conversation_id, chat_user_id, context, temp, session, timeouts, \
+             context_expires_at, session_expires_at, delivered_at, turns) \
+             VALUES (?1, ?2, ?2, ?3, '{}', '{}', NULL, 0, NULL, NULL, 0, 0) ON CONFLICT DO NOTHING",
+            params![&self.bot, &self.conversation, &self.user],
+        )
+        .await?;
+        Ok(self.conversation.as_str().to_owned())
+    }
 }
 
 /// Messages of the bot that nobody was there to take.
@@ -392,7 +439,7 @@ async fn late(tx: &mut Tx<'_>, place: &Place) -> Result<Vec<Said>> {
 }
 
 /// Writes the next messages of a conversation: (whether the user said it, what). Those of the user have
-/// been seen to by the bot, so nothing has to be delivered.
+/// been seen to by the bot; those of the bot go to the integration whose conversation it is.
 async fn say(tx: &mut Tx<'_>, who: &Identity, place: &mut Place, said: &[(bool, &Said)]) -> Result<()> {
     if said.is_empty() {
         return Ok(());
@@ -402,6 +449,11 @@ async fn say(tx: &mut Tx<'_>, who: &Identity, place: &mut Place, said: &[(bool, 
         place.last_at = tx.now().max(place.last_at.plus_millis(1));
         place.seq += 1;
         let id: Id<kind::Message> = tx.ids().id(place.last_at);
+        if !from_user && !place.owner.is_empty() {
+            let (kind, lane) = (Kind::Message.name(), &place.conversation);
+            tx.execute(outbox::INSERT, params![&id, &who.bot, &place.owner, kind, lane, place.last_at]).await?;
+            tx.touches().outbox(&who.bot);
+        }
         let user = if *from_user { place.chat_user.clone() } else { who.bot.as_user() };
         let written = messages::Written {
             conversation: &place.conversation,
@@ -548,6 +600,16 @@ impl Store {
     /// What the conversation of a bot and a user remembers.
     pub async fn recall(&self, bot: &BotId, user: &str) -> Result<Remembered> {
         self.read(&Recall { bot: bot.clone(), user: user.to_owned(), now: self.now() }).await
+    }
+
+    /// The user under whose id a conversation of the Cloud API has its memory with a v12 bot.
+    pub async fn adopt_v12_conversation(
+        &self,
+        bot: &BotId,
+        conversation: ConversationId,
+        user: UserId,
+    ) -> Result<String> {
+        self.write(Adopt { bot: bot.clone(), conversation, user }).await
     }
 
     /// Hands over the messages that nobody was there to take, oldest first.

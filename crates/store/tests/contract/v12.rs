@@ -98,6 +98,7 @@ fn turn(bed: &Bed, user: &str, before: i64, incoming: Option<&str>, replies: &[&
         user: user.into(),
         turns_before: before,
         incoming: incoming.map(said),
+        answers: None,
         replies: replies.iter().map(|text| said(text)).collect(),
         delivered: true,
         memory: Memory {

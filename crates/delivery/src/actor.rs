@@ -1,0 +1,377 @@
+//! The deliveries of one bot: reads what waits, calls, settles, and ends when nothing has waited for a
+//! while.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use duologue_model::{Timestamp, id::BotId};
+use duologue_store::{
+    logs::{Level, NewLine, Owner},
+    outbox::{
+        read::{Content, Waiting, WorkflowUpdate},
+        settle::{Done, Outcome, Settle, Settled},
+    },
+};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+};
+
+use crate::{
+    Deliveries,
+    outcome::outcome,
+    runner::{Code, Known, Parcel, Ran, Runner},
+    window::{Offered, Window},
+};
+
+/// How long an actor stays when nothing waits: what comes next finds the bot known and the lease held.
+const IDLE: Duration = Duration::from_secs(5);
+/// The pause after the store failed.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// Rows read at a time.
+const PAGE: i64 = 512;
+/// Rows looked at before those that fit are called.
+const LOOKED_AT: i64 = 16 * 1024;
+/// How often all rows are looked at while some lane is too long to be in memory.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Most deliveries settled in one transaction.
+const SETTLED: usize = 256;
+
+/// The deliveries of one bot.
+pub(crate) struct Actor {
+    core: Arc<Deliveries>,
+    bot: BotId,
+    /// Who holds the bot's lease, where there are leases.
+    owner: Option<String>,
+    wake: Arc<Notify>,
+    window: Window,
+    /// Whether there may be rows that aren't in memory.
+    more: bool,
+    /// Lanes of which only the first rows are in memory: targets and lanes.
+    long_lanes: HashSet<(String, String)>,
+    read_at: Option<Instant>,
+    /// Something broke that must not: everything is done anew.
+    is_broken: bool,
+    known: HashMap<String, Known>,
+    calls: JoinSet<Done>,
+    ended: Vec<Done>,
+    settling: JoinSet<(Vec<Done>, duologue_store::Result<Settled>)>,
+}
+
+/// Why an actor ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Nothing waits, or it was told to stop.
+    Idle,
+    /// Another process delivers for the bot.
+    Elsewhere,
+}
+
+impl Actor {
+    pub(crate) fn new(core: Arc<Deliveries>, bot: BotId, owner: Option<String>, wake: Arc<Notify>) -> Self {
+        Actor {
+            core,
+            bot,
+            owner,
+            wake,
+            window: Window::default(),
+            more: true,
+            long_lanes: HashSet::new(),
+            read_at: None,
+            is_broken: false,
+            known: HashMap::new(),
+            calls: JoinSet::new(),
+            ended: Vec::new(),
+            settling: JoinSet::new(),
+        }
+    }
+
+    /// Delivers until nothing waits or `stop` turns true.
+    pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) -> End {
+        let mut idle_since = Instant::now();
+        while !*stop.borrow() {
+            if self.is_broken {
+                return End::Idle;
+            }
+            let pause = match self.advance().await {
+                Ok(()) => self.pause(idle_since),
+                Err(error) => {
+                    tracing::error!(bot = %self.bot, %error, "deliveries failed; trying again");
+                    Some(AFTER_FAILURE)
+                }
+            };
+            let Some(pause) = pause else { return End::Idle };
+            tokio::select! {
+                Some(done) = self.calls.join_next() => self.take_in(done),
+                Some(settled) = self.settling.join_next() => match settled {
+                    Ok((done, Ok(Settled::Done))) => self.settled(done),
+                    Ok((_, Ok(Settled::NotOurs))) => return End::Elsewhere,
+                    Ok((done, Err(error))) => {
+                        tracing::error!(bot = %self.bot, %error, "deliveries can't be settled; trying again");
+                        self.ended.extend(done);
+                        tokio::time::sleep(AFTER_FAILURE).await;
+                    }
+                    Err(error) => tracing::error!(bot = %self.bot, %error, "settling broke off"),
+                },
+                () = self.wake.notified() => self.more = true,
+                () = tokio::time::sleep(pause) => {}
+                _ = stop.changed() => {}
+            }
+            if !self.is_idle() {
+                idle_since = Instant::now();
+            }
+        }
+        self.finish().await
+    }
+
+    fn is_idle(&self) -> bool {
+        self.window.is_empty()
+            && !self.more
+            && self.long_lanes.is_empty()
+            && self.calls.is_empty()
+            && self.ended.is_empty()
+            && self.settling.is_empty()
+    }
+
+    /// How long to wait at most for something to happen; `None` if nothing has for long.
+    fn pause(&self, idle_since: Instant) -> Option<Duration> {
+        if self.is_idle() {
+            return IDLE.checked_sub(idle_since.elapsed());
+        }
+        if self.more && !self.long_lanes.is_empty() {
+            return Some(LOOK_EVERY);
+        }
+        let now = self.core.store.now().millis();
+        let due = self.window.next_due().map_or(IDLE.as_millis() as i64, |due| due.millis() - now);
+        Some(Duration::from_millis(u64::try_from(due).unwrap_or(0).max(1)).min(IDLE))
+    }
+
+    /// Does whatever can be done without waiting for a call.
+    async fn advance(&mut self) -> duologue_store::Result<()> {
+        while let Some(ended) = self.calls.try_join_next() {
+            self.take_in(ended);
+        }
+        self.settle();
+        if self.is_to_read() {
+            self.read().await.inspect_err(|_| self.more = true)?;
+        }
+        let ready = self.window.take(self.core.store.now(), self.core.in_flight);
+        if !ready.is_empty() {
+            self.start(ready).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether to look for rows that aren't in memory. Where some can't be for want of room, not at every
+    /// opportunity.
+    fn is_to_read(&self) -> bool {
+        if !self.window.is_roomy() {
+            return false;
+        }
+        if self.long_lanes.is_empty() {
+            return self.more;
+        }
+        self.long_lanes.iter().any(|(target, lane)| self.window.is_lane_roomy(target, lane))
+            || (self.more && self.read_at.is_none_or(|at| at.elapsed() >= LOOK_EVERY))
+    }
+
+    /// Takes in rows that wait, from the oldest.
+    async fn read(&mut self) -> duologue_store::Result<()> {
+        self.more = false;
+        self.long_lanes.clear();
+        self.read_at = Some(Instant::now());
+        let mut after = None;
+        let mut looked_at = 0;
+        loop {
+            let page = self.core.store.waiting(&self.bot, after, PAGE).await?;
+            looked_at += page.len() as i64;
+            let is_last = (page.len() as i64) < PAGE;
+            after = page.last().map(|row| row.id.clone());
+            for row in page {
+                let lane = (row.target.clone(), row.lane.clone());
+                if self.long_lanes.contains(&lane) {
+                    continue;
+                }
+                match self.window.offer(row) {
+                    Offered::Taken => {}
+                    Offered::LaneFull => {
+                        self.long_lanes.insert(lane);
+                    }
+                    Offered::Full => {
+                        self.more = true;
+                        return Ok(());
+                    }
+                }
+            }
+            if is_last || looked_at >= LOOKED_AT {
+                self.more |= !is_last;
+                return Ok(());
+            }
+        }
+    }
+
+    /// Calls for rows that may go out.
+    async fn start(&mut self, ready: Vec<Waiting>) -> duologue_store::Result<()> {
+        let mut contents = match self.prepare(&ready).await {
+            Ok(contents) => contents,
+            Err(error) => {
+                for row in &ready {
+                    self.window.end(row);
+                }
+                // They are read again.
+                self.more = true;
+                return Err(error);
+            }
+        };
+        for row in ready {
+            let parcel = Parcel { kind: row.kind, content: contents.remove(&row.id).unwrap_or(Content::Moot) };
+            let Some(known) = self.known.get(&row.target) else { continue };
+            let outcome = match (&parcel.content, known.refuses(&parcel)) {
+                (Content::Moot, _) => Some(Outcome::Moot),
+                (_, refused) => refused.map(Outcome::Ignored),
+            };
+            match outcome {
+                Some(outcome) => self.ended.push(not_called(row, outcome, self.core.store.now())),
+                None => self.call(row, parcel, known.runner.clone()),
+            }
+        }
+        self.settle();
+        Ok(())
+    }
+
+    /// What is sent for rows, with whoever gets it known.
+    async fn prepare(&mut self, rows: &[Waiting]) -> duologue_store::Result<HashMap<String, Content>> {
+        let targets: BTreeSet<&String> = rows.iter().map(|row| &row.target).collect();
+        let mut views = HashMap::new();
+        for target in targets {
+            let core = &self.core;
+            let code = Code::find(&core.store, &self.bot, target).await?;
+            if let Code::Instance(instance) = &code {
+                views.insert(target.clone(), instance.view());
+            }
+            if self.known.get(target).is_none_or(|known| known.code != code) {
+                self.known.insert(target.clone(), Known::new(&core.bridge, core.bots.as_ref(), code));
+            }
+        }
+        let named = rows.iter().map(|row| (row.id.clone(), row.target.clone(), row.kind)).collect();
+        self.core.store.render_deliveries(&self.bot, named, views).await
+    }
+
+    fn call(&mut self, row: Waiting, parcel: Parcel, runner: Arc<dyn Runner>) {
+        let store = self.core.store.clone();
+        self.calls.spawn(async move {
+            let began_at = store.now();
+            let began = Instant::now();
+            let ran = runner.run(&parcel).await;
+            let duration_ms = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
+            let workflow = match parcel.content {
+                Content::Event { workflow, .. } => workflow,
+                _ => None,
+            };
+            let jitter = f64::from(store.ids().bytes::<1>()[0]) / 255.0;
+            done(row, began_at, duration_ms, ran, workflow, jitter)
+        });
+    }
+
+    fn take_in(&mut self, ended: Result<Done, tokio::task::JoinError>) {
+        match ended {
+            Ok(done) => {
+                if let Outcome::Failed(reason) = &done.outcome {
+                    tracing::warn!(
+                        bot = %self.bot, id = done.row.id, kind = done.row.kind.name(), integration = done.row.target,
+                        reason, "a delivery was given up"
+                    );
+                    self.core.store.log(log_line(&self.bot, &done, reason));
+                }
+                self.ended.push(done);
+            }
+            Err(error) => {
+                tracing::error!(bot = %self.bot, %error, "a call broke off");
+                self.is_broken = true;
+            }
+        }
+    }
+
+    /// Settles what ended, all together, unless that is being done: then the next time.
+    fn settle(&mut self) {
+        if self.ended.is_empty() || !self.settling.is_empty() {
+            return;
+        }
+        let rest = self.ended.split_off(self.ended.len().min(SETTLED));
+        let done = std::mem::replace(&mut self.ended, rest);
+        let (store, bot, owner) = (self.core.store.clone(), self.bot.clone(), self.owner.clone());
+        self.settling.spawn(async move {
+            let settled = store.settle_deliveries(Settle { bot, owner, done: done.clone() }).await;
+            (done, settled)
+        });
+    }
+
+    fn settled(&mut self, done: Vec<Done>) {
+        let now = self.core.store.now();
+        for done in done {
+            match done.outcome {
+                Outcome::Retry(after, _) => self.window.put_off(&done.row, now.plus_millis(after)),
+                _ => self.window.end(&done.row),
+            }
+        }
+    }
+
+    /// Lets calls under way end, for a while, and settles them.
+    async fn finish(mut self) -> End {
+        let deadline = tokio::time::Instant::now() + self.core.patience;
+        while let Ok(Some(ended)) = tokio::time::timeout_at(deadline, self.calls.join_next()).await {
+            self.take_in(ended);
+        }
+        // The rest is delivered again.
+        self.calls.abort_all();
+        while let Some(settled) = self.settling.join_next().await {
+            if matches!(settled, Ok((_, Ok(Settled::NotOurs)))) {
+                return End::Elsewhere;
+            }
+        }
+        while !self.ended.is_empty() {
+            self.settle();
+            if let Some(Ok((_, Err(error)))) = self.settling.join_next().await {
+                tracing::error!(bot = %self.bot, %error, "the last deliveries can't be settled; they are repeated");
+            }
+        }
+        End::Idle
+    }
+}
+
+/// What the bot's log says of a delivery that was given up.
+fn log_line(bot: &BotId, done: &Done, reason: &str) -> NewLine {
+    let row = &done.row;
+    let to = if row.target.is_empty() { "the bot" } else { &row.target };
+    let text = format!("Delivery of {} ({}) to {to} was given up: {reason}", row.id, row.kind.name());
+    let conversation_id = (row.lane != row.id).then(|| row.lane.clone());
+    NewLine { conversation_id, ..NewLine::new(Owner::Bot(bot.as_str().to_owned()), Level::Error, text) }
+}
+
+fn not_called(row: Waiting, outcome: Outcome, now: Timestamp) -> Done {
+    let response = match &outcome {
+        Outcome::Ignored(why) => why.clone(),
+        _ => String::new(),
+    };
+    Done { row, began_at: now, duration_ms: 0, status: None, response, outcome, workflow: None }
+}
+
+fn done(
+    row: Waiting,
+    began_at: Timestamp,
+    duration_ms: i64,
+    ran: Ran,
+    workflow: Option<WorkflowUpdate>,
+    jitter: f64,
+) -> Done {
+    match ran {
+        Ran::Nobody(why) => not_called(row, Outcome::Ignored(why), began_at),
+        Ran::Called { status, response, result } => {
+            let outcome = outcome(row.kind, row.attempts, &result, jitter);
+            Done { row, began_at, duration_ms, status, response, outcome, workflow }
+        }
+    }
+}
