@@ -8,10 +8,12 @@ use std::{
 };
 
 use duologue_model::{Timestamp, id::BotId};
-use duologue_store::outbox::{
-    self,
-    read::{Content, Rendered, Waiting, WorkflowUpdate},
-    settle::{Done, Outcome, Settle, Settled},
+use duologue_store::{
+    logs::{Level, NewLine, Owner},
+    outbox::{
+        read::{Content, Waiting, WorkflowUpdate},
+        settle::{Done, Outcome, Settle, Settled},
+    },
 };
 use tokio::{
     sync::{Notify, watch},
@@ -21,7 +23,7 @@ use tokio::{
 use crate::{
     Deliveries,
     outcome::outcome,
-    runner::{Known, Parcel, Ran},
+    runner::{Code, Known, Parcel, Ran, Runner},
     window::{Offered, Window},
 };
 
@@ -213,9 +215,8 @@ impl Actor {
 
     /// Calls for rows that may go out.
     async fn start(&mut self, ready: Vec<Waiting>) -> duologue_store::Result<()> {
-        let named = ready.iter().map(|row| (row.id.clone(), row.target.clone(), row.kind)).collect();
-        let rendered = match self.prepare(named).await {
-            Ok(rendered) => rendered,
+        let mut contents = match self.prepare(&ready).await {
+            Ok(contents) => contents,
             Err(error) => {
                 for row in &ready {
                     self.window.end(row);
@@ -225,12 +226,16 @@ impl Actor {
                 return Err(error);
             }
         };
-        let Rendered { mut contents, .. } = rendered;
         for row in ready {
-            let content = contents.remove(&row.id).unwrap_or(Content::Moot);
-            match self.refused(&row, &content) {
+            let parcel = Parcel { kind: row.kind, content: contents.remove(&row.id).unwrap_or(Content::Moot) };
+            let Some(known) = self.known.get(&row.target) else { continue };
+            let outcome = match (&parcel.content, known.refuses(&parcel)) {
+                (Content::Moot, _) => Some(Outcome::Moot),
+                (_, refused) => refused.map(Outcome::Ignored),
+            };
+            match outcome {
                 Some(outcome) => self.ended.push(not_called(row, outcome, self.core.store.now())),
-                None => self.call(row, content),
+                None => self.call(row, parcel, known.runner.clone()),
             }
         }
         self.settle();
@@ -238,48 +243,28 @@ impl Actor {
     }
 
     /// What is sent for rows, with whoever gets it known.
-    async fn prepare(&mut self, rows: Vec<(String, String, outbox::Kind)>) -> duologue_store::Result<Rendered> {
-        let targets: BTreeSet<String> = rows.iter().map(|(_, target, _)| target.clone()).collect();
-        let rendered = self.core.store.render_deliveries(&self.bot, rows).await?;
+    async fn prepare(&mut self, rows: &[Waiting]) -> duologue_store::Result<HashMap<String, Content>> {
+        let targets: BTreeSet<&String> = rows.iter().map(|row| &row.target).collect();
+        let mut views = HashMap::new();
         for target in targets {
-            let version = match target.is_empty() {
-                true => rendered.bot_updated_at.map(|at| (at, at)),
-                false => rendered.instances.get(&target).copied(),
-            };
-            if self.known.get(&target).is_some_and(|known| known.is_of(version.unwrap_or_default())) {
-                continue;
-            }
             let core = &self.core;
-            let known = Known::load(&core.store, &core.bridge, core.bots.as_ref(), &self.bot, &target).await?;
-            self.known.insert(target, known);
-        }
-        Ok(rendered)
-    }
-
-    /// How a delivery ends for which nobody is called.
-    fn refused(&self, row: &Waiting, content: &Content) -> Option<Outcome> {
-        let known = self.known.get(&row.target)?;
-        match content {
-            Content::Moot => Some(Outcome::Moot),
-            Content::Event { event, .. } if row.kind != outbox::Kind::Recurring => {
-                let heard = outbox::hears(known.hears.as_deref(), &event.kind);
-                (!heard).then(|| Outcome::Ignored("The bot doesn't hear of such events.".to_owned()))
+            let code = Code::find(&core.store, &self.bot, target).await?;
+            if let Code::Instance(instance) = &code {
+                views.insert(target.clone(), instance.view());
             }
-            Content::Event { .. } => None,
-            Content::Operation { channel, .. } => {
-                let disabled = known.disabled_channels.contains(channel);
-                disabled.then(|| Outcome::Ignored("The channel is switched off.".to_owned()))
+            if self.known.get(target).is_none_or(|known| known.code != code) {
+                self.known.insert(target.clone(), Known::new(&core.bridge, core.bots.as_ref(), code));
             }
         }
+        let named = rows.iter().map(|row| (row.id.clone(), row.target.clone(), row.kind)).collect();
+        self.core.store.render_deliveries(&self.bot, named, views).await
     }
 
-    fn call(&mut self, row: Waiting, content: Content) {
-        let Some(runner) = self.known.get(&row.target).map(|known| known.runner.clone()) else { return };
+    fn call(&mut self, row: Waiting, parcel: Parcel, runner: Arc<dyn Runner>) {
         let store = self.core.store.clone();
         self.calls.spawn(async move {
             let began_at = store.now();
             let began = Instant::now();
-            let parcel = Parcel { kind: row.kind, content };
             let ran = runner.run(&parcel).await;
             let duration_ms = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
             let workflow = match parcel.content {
@@ -299,6 +284,7 @@ impl Actor {
                         bot = %self.bot, id = done.row.id, kind = done.row.kind.name(), integration = done.row.target,
                         reason, "a delivery was given up"
                     );
+                    self.core.store.log(log_line(&self.bot, &done, reason));
                 }
                 self.ended.push(done);
             }
@@ -354,6 +340,15 @@ impl Actor {
         }
         End::Idle
     }
+}
+
+/// What the bot's log says of a delivery that was given up.
+fn log_line(bot: &BotId, done: &Done, reason: &str) -> NewLine {
+    let row = &done.row;
+    let to = if row.target.is_empty() { "the bot" } else { &row.target };
+    let text = format!("Delivery of {} ({}) to {to} was given up: {reason}", row.id, row.kind.name());
+    let conversation_id = (row.lane != row.id).then(|| row.lane.clone());
+    NewLine { conversation_id, ..NewLine::new(Owner::Bot(bot.as_str().to_owned()), Level::Error, text) }
 }
 
 fn not_called(row: Waiting, outcome: Outcome, now: Timestamp) -> Done {

@@ -1,18 +1,16 @@
 //! Who is called, whatever kind of bot or integration it is: a URL or uploaded code through the bridge,
 //! or flows that run here.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use duologue_bots::{Bots, Reaction};
-use duologue_bridge::{Address, Bridge, Call, Callee, Code, Failure, Installed, Operation};
+use duologue_bridge::{Bridge, Call, Callee, Failure, Invalid, Operation};
+use duologue_calls::callees;
 use duologue_model::{Event, Json, id::BotId};
 use duologue_store::{
     Store,
-    outbox::{
-        Kind,
-        callees::{BotCallee, InstanceCallee},
-        read::Content,
-    },
+    callees::{BotCode, InstanceCode},
+    outbox::{self, Kind, read::Content},
 };
 use futures_util::future::BoxFuture;
 
@@ -130,103 +128,79 @@ fn nobody(why: &str) -> Arc<dyn Runner> {
 }
 
 /// Runs the code of a bot, as it is now.
-pub(crate) fn of_bot(bridge: &Bridge, bots: Option<&Bots>, id: &BotId, bot: &BotCallee) -> Arc<dyn Runner> {
-    let address = match &bot.url {
-        Some(url) => Address::Url(url.clone()),
-        None if bot.has_code => Address::Code(Code::Bot(id.as_str().to_owned())),
-        None => match bots.filter(|_| bot.flow) {
-            Some(bots) => return Arc::new(Flow { bots: bots.clone(), bot: id.clone() }),
-            None => return nobody("The bot has neither a URL nor code."),
-        },
-    };
-    bridged(bridge, Callee::bot(id.as_str(), &bot.configuration, address), bot.max_execution_time)
+fn of_bot(bridge: &Bridge, bots: Option<&Bots>, code: &BotCode) -> Arc<dyn Runner> {
+    if code.url.is_none()
+        && !code.has_code
+        && let Some(bots) = bots.filter(|bots| bots.installed().bot(code.id.as_str()).is_some())
+    {
+        return Arc::new(Flow { bots: bots.clone(), bot: code.id.clone() });
+    }
+    bridged(bridge, callees::bot(code), "The bot has neither a URL nor code.")
 }
 
 /// Runs the code of an integration, as it is installed in a bot now.
-pub(crate) fn of_instance(bridge: &Bridge, bot: &BotId, alias: &str, instance: &InstanceCallee) -> Arc<dyn Runner> {
-    if !instance.enabled {
+fn of_instance(bridge: &Bridge, code: &InstanceCode) -> Arc<dyn Runner> {
+    if !code.enabled {
         return nobody("The integration is switched off in this bot.");
     }
-    let address = match &instance.url {
-        Some(url) => Address::Url(url.clone()),
-        None if instance.has_code => Address::Code(Code::Integration(instance.integration_id.clone())),
-        None => return nobody("The integration has neither a URL nor code."),
-    };
-    let installed = Installed {
-        bot_id: bot.as_str(),
-        integration_id: &instance.integration_id,
-        alias,
-        webhook_id: &instance.webhook_id,
-        configuration: &instance.settings.configuration,
-        configuration_type: instance.settings.configuration_type.as_deref(),
-    };
-    bridged(bridge, Callee::integration(installed, address), instance.max_execution_time)
+    bridged(bridge, callees::instance(code), "The integration has neither a URL nor code.")
 }
 
-fn bridged(
-    bridge: &Bridge,
-    callee: Result<Callee, duologue_bridge::Invalid>,
-    max_execution_time: Option<i64>,
-) -> Arc<dyn Runner> {
-    let callee = match callee {
-        Ok(callee) => callee,
-        Err(invalid) => return nobody(&invalid.to_string()),
-    };
-    let seconds = max_execution_time.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
-    let callee = match seconds {
-        Some(seconds) => callee.with_timeout(Duration::from_secs(seconds)),
-        None => callee,
-    };
-    Arc::new(Bridged { bridge: bridge.clone(), callee })
+fn bridged(bridge: &Bridge, callee: Result<Callee, Invalid>, if_nowhere: &str) -> Arc<dyn Runner> {
+    match callee {
+        Ok(callee) if callee.is_callable() => Arc::new(Bridged { bridge: bridge.clone(), callee }),
+        Ok(_) => nobody(if_nowhere),
+        Err(invalid) => nobody(&invalid.to_string()),
+    }
+}
+
+/// Who is called, as it was when the runner was made.
+#[derive(Clone, PartialEq)]
+pub(crate) enum Code {
+    Bot(Arc<BotCode>),
+    Instance(Arc<InstanceCode>),
+    /// Gone, or never there.
+    Missing,
+}
+
+impl Code {
+    /// Whom deliveries of a bot to `target` go to now.
+    pub(crate) async fn find(store: &Store, bot: &BotId, target: &str) -> duologue_store::Result<Code> {
+        Ok(match target.is_empty() {
+            true => store.bot_code(bot).await?.map_or(Code::Missing, Code::Bot),
+            false => store.instance_code(bot, target).await?.map_or(Code::Missing, Code::Instance),
+        })
+    }
 }
 
 /// A runner that is good until whoever it runs changes.
 pub(crate) struct Known {
-    version: Version,
+    pub(crate) code: Code,
     pub(crate) runner: Arc<dyn Runner>,
-    /// Of a bot: which events it hears.
-    pub(crate) hears: Option<String>,
-    /// Of an integration: channels that are switched off.
-    pub(crate) disabled_channels: Vec<String>,
 }
 
-/// When bot and integration last changed, as far as they matter.
-type Version = (duologue_model::Timestamp, duologue_model::Timestamp);
-
 impl Known {
-    /// Whether it is still good.
-    pub(crate) fn is_of(&self, version: Version) -> bool {
-        self.version == version
+    pub(crate) fn new(bridge: &Bridge, bots: Option<&Bots>, code: Code) -> Known {
+        let runner = match &code {
+            Code::Bot(bot) => of_bot(bridge, bots, bot),
+            Code::Instance(instance) => of_instance(bridge, instance),
+            Code::Missing => nobody("It is gone."),
+        };
+        Known { code, runner }
     }
 
-    /// Looks up whom deliveries of a bot to `target` go to.
-    pub(crate) async fn load(
-        store: &Store,
-        bridge: &Bridge,
-        bots: Option<&Bots>,
-        bot: &BotId,
-        target: &str,
-    ) -> duologue_store::Result<Known> {
-        let gone = |runner| Known { version: Version::default(), runner, hears: None, disabled_channels: Vec::new() };
-        if target.is_empty() {
-            return Ok(match store.bot_callee(bot).await? {
-                Some(found) => Known {
-                    version: (found.updated_at, found.updated_at),
-                    runner: of_bot(bridge, bots, bot, &found),
-                    hears: found.hears,
-                    disabled_channels: Vec::new(),
-                },
-                None => gone(nobody("The bot is gone.")),
-            });
+    /// Why this parcel isn't to be handed over, if it isn't.
+    pub(crate) fn refuses(&self, parcel: &Parcel) -> Option<String> {
+        match (&self.code, &parcel.content) {
+            (Code::Bot(bot), Content::Event { event, .. }) => {
+                // Whoever made the schedule wants its events.
+                let wanted = if parcel.kind == Kind::Recurring { outbox::MESSAGE_CREATED } else { &event.kind };
+                (!outbox::wants(bot, wanted)).then(|| "The bot doesn't hear of such events.".to_owned())
+            }
+            (Code::Instance(instance), Content::Operation { channel, .. }) => {
+                (!instance.has_channel(channel)).then(|| "The channel is switched off.".to_owned())
+            }
+            _ => None,
         }
-        Ok(match store.instance_callee(bot, target).await? {
-            Some(found) => Known {
-                version: found.updated_at,
-                runner: of_instance(bridge, bot, target, &found),
-                hears: None,
-                disabled_channels: found.settings.disabled_channels,
-            },
-            None => gone(nobody("The integration is not installed any more.")),
-        })
     }
 }

@@ -13,7 +13,7 @@ use std::{
     time::Instant,
 };
 
-use duologue_model::{Json, id::BotId};
+use duologue_model::{Json, View, id::BotId};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
@@ -80,6 +80,15 @@ impl InstanceCode {
     /// Whether it wants to be asked for this operation.
     pub fn has_extra(&self, operation: &str) -> bool {
         self.extra_operations.iter().any(|known| known == operation)
+    }
+
+    /// How it sees the bot's data.
+    pub fn view(&self) -> View {
+        View::Integration {
+            alias: self.alias.as_str().into(),
+            name: self.integration_name.as_str().into(),
+            id: self.integration_id.as_str().into(),
+        }
     }
 
     /// Whether messages of this channel pass in either direction.

@@ -5,14 +5,13 @@
 //! so one never exists without the other. Whatever isn't delivered to anybody has no row: events of a
 //! bot that can't be called are ignored from the start ([`hears`]).
 //!
-//! * [`read`] the rows that wait, and what is sent for each; [`callees`] whom it is sent to.
+//! * [`read`] the rows that wait, and what is sent for each. Whom it is sent to is in [`crate::callees`].
 //! * [`settle`] how deliveries ended, and what follows from it.
 //! * [`leases`] who of several processes delivers for a bot.
 //! * [`list`] deliveries for people, and doing them again.
 //!
 //! Called by the crate `delivery`, which does the calls; scripts of the runtime data write the rows.
 
-pub mod callees;
 pub mod leases;
 pub mod list;
 pub mod read;
@@ -24,7 +23,9 @@ use duologue_model::{Conversation, Identity, Json, Message, Timestamp, id::BotId
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Result, params,
+    Result,
+    callees::{self, BotCode, INSTANCE_COLUMNS},
+    params,
     sql::{Param, padded},
     tx::Tx,
 };
@@ -34,7 +35,7 @@ pub(crate) const INSERT: &str =
     "INSERT INTO outbox (id, bot_id, target, kind, lane, at, attempts, due_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?6)";
 
 /// The event that a message makes.
-pub(crate) const MESSAGE_CREATED: &str = "message_created";
+pub const MESSAGE_CREATED: &str = "message_created";
 
 /// What is delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,9 +97,20 @@ pub fn hears(hears: Option<&str>, kind: &str) -> bool {
     match hears {
         None => false,
         Some("*") => true,
-        Some(_) if matches!(kind, MESSAGE_CREATED | "state_expired" | "workflow_update") => true,
+        Some(_) if is_told_all(kind) => true,
         Some(list) => serde_json::from_str::<Vec<String>>(list).is_ok_and(|list| list.iter().any(|own| own == kind)),
     }
+}
+
+/// Events that need no subscription.
+fn is_told_all(kind: &str) -> bool {
+    matches!(kind, MESSAGE_CREATED | "state_expired" | "workflow_update")
+}
+
+/// The same of a bot as it is when it is called.
+pub fn wants(bot: &BotCode, kind: &str) -> bool {
+    let subscribed = || bot.subscriptions.as_ref().is_none_or(|wanted| wanted.contains_key(kind));
+    !bot.blocked && (is_told_all(kind) || subscribed())
 }
 
 /// What each of these bots hears.
@@ -183,6 +195,17 @@ pub(crate) async fn conversation_updated(
     changed(tx, who, owner, kind, after.id.as_str(), after.updated_at, body).await
 }
 
+/// Whether the integration under this alias works and has switched this extra operation on.
+async fn is_extra(tx: &mut Tx<'_>, bot: &BotId, alias: &str, operation: &str) -> Result<bool> {
+    let sql = format!(
+        "SELECT {INSTANCE_COLUMNS} FROM instances i CROSS JOIN integrations g \
+         WHERE g.id = i.integration_id AND i.bot_id = ?1 AND i.alias = ?2"
+    );
+    let Some(mut row) = tx.query_opt(&sql, params![bot, alias]).await? else { return Ok(false) };
+    let instance = callees::instance(&mut row)?;
+    Ok(instance.enabled && instance.has_extra(operation))
+}
+
 async fn changed(
     tx: &mut Tx<'_>,
     who: &Identity,
@@ -192,7 +215,7 @@ async fn changed(
     at: Timestamp,
     body: impl Fn() -> Json,
 ) -> Result<()> {
-    if owner.is_empty() || !callees::wants(tx, &who.bot, owner, kind.name()).await? {
+    if owner.is_empty() || !is_extra(tx, &who.bot, owner, kind.name()).await? {
         return Ok(());
     }
     // Ids of messages sort by their instants, so the row has its place among those of messages.

@@ -467,6 +467,7 @@ mod tests {
                 user: USER.into(),
                 turns_before,
                 incoming: Some(said("from the user")),
+                answers: None,
                 replies: replies.iter().map(|text| said(text)).collect(),
                 delivered,
                 memory: Memory {

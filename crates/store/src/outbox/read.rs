@@ -110,21 +110,12 @@ pub struct WorkflowUpdate {
     pub what: String,
 }
 
-/// What is sent for some rows.
-#[derive(Clone, Debug, Default)]
-pub struct Rendered {
-    /// When the bot last changed; `None` if it is gone.
-    pub bot_updated_at: Option<Timestamp>,
-    /// When each integration and its instance last changed, by alias.
-    pub instances: HashMap<String, (Timestamp, Timestamp)>,
-    /// By the rows' ids.
-    pub contents: HashMap<String, Content>,
-}
-
 struct Render {
     bot: BotId,
     /// Ids, targets and kinds.
     rows: Vec<(String, String, Kind)>,
+    /// The views of the integrations that are called, by alias.
+    views: HashMap<String, View>,
 }
 
 #[derive(Serialize)]
@@ -163,27 +154,20 @@ struct Referred {
 }
 
 impl Script for Render {
-    type Out = Rendered;
+    type Out = HashMap<String, Content>;
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Rendered> {
-        let row = tx.query_opt("SELECT updated_at FROM bots WHERE id = ?1", params![&self.bot]).await?;
-        let Some(mut row) = row else { return Ok(Rendered::default()) };
-        let mut rendered = Rendered { bot_updated_at: Some(row.at()?), ..Rendered::default() };
-        let views = self.views(tx, &mut rendered).await?;
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<HashMap<String, Content>> {
         let changed = self.changed(tx).await?;
         let stored = self.events(tx).await?;
         let referred = self.referred(tx, &stored, &changed).await?;
         let workflows = self.workflows(tx, &stored).await?;
-        for (id, target, kind) in &self.rows {
-            let content = match kind {
-                Kind::Announced => announced(id, &referred),
-                Kind::Event | Kind::Recurring => stored.get(id).and_then(|(event, ..)| plain(event, &referred)),
-                Kind::Workflow => stored.get(id).and_then(|(event, of)| update(event, of.as_deref(), &workflows)),
-                _ => views.get(target).and_then(|view| operation(id, *kind, view, &referred, &changed)),
-            };
-            rendered.contents.insert(id.clone(), content.unwrap_or(Content::Moot));
-        }
-        Ok(rendered)
+        let content = |(id, target, kind): &(String, String, Kind)| match kind {
+            Kind::Announced => announced(id, &referred),
+            Kind::Event | Kind::Recurring => stored.get(id).and_then(|(event, ..)| plain(event, &referred)),
+            Kind::Workflow => stored.get(id).and_then(|(event, of)| update(event, of.as_deref(), &workflows)),
+            _ => self.views.get(target).and_then(|view| operation(id, *kind, view, &referred, &changed)),
+        };
+        Ok(self.rows.iter().map(|row| (row.0.clone(), content(row).unwrap_or(Content::Moot))).collect())
     }
 }
 
@@ -199,23 +183,6 @@ type Stored = HashMap<String, ((Event, bool), Option<String>)>;
 impl Render {
     fn ids(&self, wanted: impl Fn(Kind) -> bool) -> Vec<String> {
         self.rows.iter().filter(|(.., kind)| wanted(*kind)).map(|(id, ..)| id.clone()).collect()
-    }
-
-    /// The views of the integrations that are called.
-    async fn views(&self, tx: &mut Tx<'_>, rendered: &mut Rendered) -> Result<HashMap<String, View>> {
-        let mut views = HashMap::new();
-        if self.rows.iter().all(|(_, target, _)| target.is_empty()) {
-            return Ok(views);
-        }
-        let sql = "SELECT i.alias, g.name, g.id, i.updated_at, g.updated_at FROM instances i CROSS JOIN integrations g \
-                   WHERE g.id = i.integration_id AND i.bot_id = ?1";
-        for mut row in tx.query(sql, params![&self.bot]).await? {
-            let (alias, name, id) = (row.text()?, row.text()?, row.text()?);
-            rendered.instances.insert(alias.clone(), (row.at()?, row.at()?));
-            let view = View::Integration { alias: alias.as_str().into(), name: name.into(), id: id.into() };
-            views.insert(alias, view);
-        }
-        Ok(views)
     }
 
     async fn changed(&self, tx: &mut Tx<'_>) -> Result<Changes> {
@@ -398,9 +365,15 @@ impl Store {
         self.read(&Bots { now: self.now() }).await
     }
 
-    /// What is sent for these rows (ids, targets and kinds).
-    pub async fn render_deliveries(&self, bot: &BotId, rows: Vec<(String, String, Kind)>) -> Result<Rendered> {
-        self.read(&Render { bot: bot.clone(), rows }).await
+    /// What is sent for these rows (ids, targets and kinds), by their ids. `views` are those of the
+    /// integrations that are called, by alias.
+    pub async fn render_deliveries(
+        &self,
+        bot: &BotId,
+        rows: Vec<(String, String, Kind)>,
+        views: HashMap<String, View>,
+    ) -> Result<HashMap<String, Content>> {
+        self.read(&Render { bot: bot.clone(), rows, views }).await
     }
 }
 
