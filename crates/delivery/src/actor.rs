@@ -8,10 +8,13 @@ use std::{
 };
 
 use duologue_model::{Timestamp, id::BotId};
-use duologue_store::outbox::{
-    self,
-    read::{Content, Rendered, Waiting, WorkflowUpdate},
-    settle::{Done, Outcome, Settle, Settled},
+use duologue_store::{
+    logs::{Level, NewLine, Owner},
+    outbox::{
+        self,
+        read::{Content, Rendered, Waiting, WorkflowUpdate},
+        settle::{Done, Outcome, Settle, Settled},
+    },
 };
 use tokio::{
     sync::{Notify, watch},
@@ -326,6 +329,9 @@ impl Actor {
     fn settled(&mut self, done: Vec<Done>) {
         let now = self.core.store.now();
         for done in done {
+            if let Outcome::Failed(reason) = &done.outcome {
+                self.core.store.log(gave_up(&self.bot, &done.row, reason));
+            }
             match done.outcome {
                 Outcome::Retry(after, _) => self.window.put_off(&done.row, now.plus_millis(after)),
                 _ => self.window.end(&done.row),
@@ -354,6 +360,17 @@ impl Actor {
         }
         End::Idle
     }
+}
+
+/// What the bot's owner reads of it.
+fn gave_up(bot: &BotId, row: &Waiting, reason: &str) -> NewLine {
+    let whom = match row.target.as_str() {
+        "" => String::new(),
+        alias => format!(" to {alias}"),
+    };
+    let text = format!("{} was not delivered{whom} and is given up: {reason}", row.id);
+    let conversation = Some(row.lane.clone()).filter(|lane| lane.starts_with("conv_"));
+    NewLine { conversation_id: conversation, ..NewLine::new(Owner::Bot(bot.to_string()), Level::Error, text) }
 }
 
 fn not_called(row: Waiting, outcome: Outcome, now: Timestamp) -> Done {

@@ -313,6 +313,11 @@ impl Invocation {
         self.command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
+    /// Starts it, to be read while it runs.
+    pub fn piped(mut self, stdout: Stdio) -> Child {
+        self.command.stdout(stdout).stderr(Stdio::inherit()).spawn().unwrap()
+    }
+
     pub fn run(mut self) -> Run {
         let mut child = self.command.spawn().unwrap();
         if let Some(text) = self.stdin {
