@@ -5,6 +5,8 @@ use super::on_both;
 on_both! {
     uploaded_code_answers_and_its_log_can_be_followed
     a_new_deployment_takes_over_between_two_messages
+    an_integration_that_is_hosted_speaks_to_both_owners
+    a_stopped_server_leaves_nothing
     processes_end_with_a_killed_server
     without_node_the_rest_works
 }
@@ -135,6 +137,45 @@ mod case {
         }
         let processes = async || place.server.number("SELECT COUNT(*) FROM hosted_tokens").await;
         until(async || processes().await == 1).await;
+    }
+
+    pub async fn an_integration_that_is_hosted_speaks_to_both_owners(database: Option<String>) {
+        let place = Place::of(Server::prepare(database.as_deref(), &[]).serve()).await;
+        let admin = place.server.client().with_workspace(&place.server.workspace).unwrap();
+        let code = r#"
+            const say = (more) => console.log(JSON.stringify({ level: 'info', options: {}, ...more }))
+            exports.handler = async (request) => {
+              const botId = request.headers['x-bot-id']
+              const { payload } = JSON.parse(request.body)
+              const who = process.env.BP_INTEGRATION_ID === request.headers['x-integration-id'] && !process.env.BP_BOT_ID
+              say({ msg: `both ${payload.text} ${who}`, botId, visible_to_bot_owner: true, hidden_to_integration_owner: false })
+              say({ msg: 'own', botId, visible_to_bot_owner: false, hidden_to_integration_owner: false })
+              say({ msg: 'bot', botId, visible_to_bot_owner: true, hidden_to_integration_owner: true })
+              say({ msg: 'forged', botId: 'bot_01H00000000000000000000000', visible_to_bot_owner: true, hidden_to_integration_owner: true })
+            }"#;
+        admin.update_integration(&place.integration, json!({ "code": code })).await.unwrap();
+        let (conversation, _) = place.conversation().await;
+        let bot = place.server.bot.as_str().into();
+        place.bot.create_message(text(&conversation, &bot, "carried")).await.unwrap();
+        until(async || place.log().await.len() == 2).await;
+        let messages = |lines: Vec<LogLine>| lines.into_iter().map(|line| line.message).collect::<Vec<_>>();
+        assert_eq!(messages(place.log().await), ["both carried true", "bot"]);
+        let own = admin.get_integration_logs(&place.integration, Timestamp::from_millis(0)).all().await.unwrap();
+        assert_eq!(messages(own), ["both carried true", "own"]);
+        assert_eq!(place.server.number("SELECT COUNT(*) FROM logs").await, 4);
+    }
+
+    pub async fn a_stopped_server_leaves_nothing(database: Option<String>) {
+        let mut place = place(database.as_deref(), &[]).await;
+        let (conversation, user) = place.conversation().await;
+        place.people.create_message(text(&conversation, &user, "pid")).await.unwrap();
+        let pid = place.wait_for_answers(&conversation, 1).await.remove(0);
+        assert!(is_running(&pid));
+        place.server.stop();
+        eventually(|| !is_running(&pid));
+        assert_eq!(place.server.number("SELECT COUNT(*) FROM hosted_tokens").await, 0);
+        let left: Vec<_> = std::fs::read_dir(place.server.data.join("hosted")).unwrap().collect();
+        assert_eq!(left.len(), 1, "{left:?}");
     }
 
     pub async fn processes_end_with_a_killed_server(database: Option<String>) {

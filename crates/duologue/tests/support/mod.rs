@@ -99,6 +99,12 @@ impl Server {
         let _ = self.child.wait();
     }
 
+    /// Ends the process as a service manager does, and waits for it.
+    pub fn stop(&mut self) {
+        assert!(Command::new("kill").arg(self.child.id().to_string()).status().unwrap().success());
+        eventually(|| self.child.try_wait().unwrap().is_some());
+    }
+
     /// Starts it again on the same data, at another address.
     pub fn restart(&mut self) {
         self.kill();
