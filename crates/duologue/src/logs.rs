@@ -15,7 +15,7 @@ const WAIT: u32 = 25;
 
 /// Show the log of a bot, and follow it.
 ///
-/// Lines of code that this server runs, and of the platform: failed deliveries and registrations, crashes.
+/// Lines of code that this server runs, and of the platform: crashes, deliveries that were given up.
 /// Lines are kept for seven days.
 ///
 /// Examples:

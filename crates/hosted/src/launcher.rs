@@ -10,7 +10,7 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use rustix::process::{Resource, Rlimit, Signal, getppid, set_parent_process_death_signal, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getppid, getrlimit, set_parent_process_death_signal, setrlimit};
 
 /// Runs `PARENT DATA_BYTES PROGRAM ARGUMENT…`: the id of the process that started this one, how much
 /// memory the program may have, and the program.
@@ -50,10 +50,15 @@ fn confine(parent: u64, data: u64) -> io::Result<()> {
     let _ = parent;
     // Of private, writable memory: V8 and WebAssembly reserve far more addresses than they ever use, so
     // that a limit on addresses would end Node at its start.
-    let limit = |bytes| Rlimit { current: Some(bytes), maximum: Some(bytes) };
-    setrlimit(Resource::Data, limit(data))?;
-    setrlimit(Resource::Core, limit(0))?;
+    limit(Resource::Data, data)?;
+    limit(Resource::Core, 0)?;
     // The server's own are closed by themselves; this is about what it inherited.
     close_fds::set_fds_cloexec(3, &[]);
     Ok(())
+}
+
+/// Sets a limit, unless a tighter one is in force.
+fn limit(resource: Resource, most: u64) -> io::Result<()> {
+    let most = getrlimit(resource).maximum.map_or(most, |present| present.min(most));
+    Ok(setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?)
 }

@@ -115,7 +115,9 @@ impl Node {
             command.push("--permission".into());
         } else {
             command.push("--experimental-permission".into());
-            command.push("--no-warnings=ExperimentalWarning".into());
+            let quiet =
+                if (major, minor) >= (20, 11) { "--disable-warning=ExperimentalWarning" } else { "--no-warnings" };
+            command.push(quiet.into());
         }
         // From here on the network has a permission of its own.
         if major >= 25 {
@@ -142,6 +144,23 @@ mod tests {
         assert_eq!(parse_version("v20.11.1\n"), Some((20, 11)));
         assert_eq!(parse_version("v22.0.0-nightly"), Some((22, 0)));
         assert_eq!(parse_version("Python 3"), None);
+    }
+
+    #[test]
+    fn permissions_are_asked_for_as_each_version_wants_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = crate::folder::Folder::create(folder.path()).unwrap();
+        let home = folder.home(&duologue_bridge::Code::Bot("bot_1".into()), "").unwrap();
+        let flags = |version| {
+            let node = Node { path: "node".into(), version };
+            let command = node.command(&folder.runner(), &home, 64, true);
+            command.iter().map(|part| part.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+        };
+        assert!(!flags((18, 20)).contains("permission"));
+        assert!(flags((20, 5)).contains(" --experimental-permission --no-warnings --allow-fs-read="));
+        assert!(flags((22, 12)).contains(" --experimental-permission --disable-warning=ExperimentalWarning "));
+        assert!(flags((22, 13)).contains(" --permission --allow-fs-read="));
+        assert!(flags((25, 0)).contains(" --permission --allow-net --allow-fs-read="));
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ use http::HeaderValue;
 use rustix::process::{Pid, Signal};
 use serde::Deserialize;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
@@ -33,6 +33,8 @@ use crate::{
     source::{Level, Line, Program, Source},
 };
 
+/// Bytes that a process may tell at once, at most.
+const LONGEST_TOLD: usize = 64 * 1024;
 /// How often a process is asked whether it still answers.
 const PING_EVERY: Duration = Duration::from_secs(30);
 /// How long an answer may take beyond the time a call may take: a call may compute all of that.
@@ -205,16 +207,23 @@ enum Told {
 
 /// The server's end of the process's control socket.
 struct Control {
-    told: Lines<BufReader<OwnedReadHalf>>,
+    from: OwnedReadHalf,
+    /// What came and isn't a whole line yet.
+    read: Vec<u8>,
     tell: OwnedWriteHalf,
 }
 
 impl Control {
+    /// What it tells next; `None` if it closed the socket, or sends what its runner never would.
     async fn next(&mut self) -> Option<Told> {
         loop {
-            let line = self.told.next_line().await.ok()??;
-            if let Ok(told) = serde_json::from_str(&line) {
-                return Some(told);
+            if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
+                let told = serde_json::from_slice(&self.read[..end]).ok();
+                self.read.drain(..=end);
+                return told;
+            }
+            if self.read.len() > LONGEST_TOLD || self.from.read_buf(&mut self.read).await.ok()? == 0 {
+                return None;
             }
         }
     }
@@ -245,7 +254,7 @@ pub async fn start(
     let mut child = inner.spawner.spawn(prepared(inner, program, command, &home, theirs)).await.map_err(failed)?;
     let output = Output::start(inner, &slot.code, &mut child);
     let (read, tell) = UnixStream::from_std(ours).map_err(failed)?.into_split();
-    let mut control = Control { told: BufReader::new(read).lines(), tell };
+    let mut control = Control { from: read, read: Vec::new(), tell };
     let greeting = greet(&mut control, &home, &key);
     let port = match timeout(inner.settings.start_timeout, greeting).await {
         Ok(Some(Told::Port(port))) => port,
@@ -533,6 +542,7 @@ impl Watch {
         }
         if alarms.ping_at <= now {
             alarms.ping_at = now + PING_EVERY;
+            self.compare().await;
             if alarms.answer_by.is_none() {
                 self.control.ask(alarms.ask(now + self.process.timeout + PING_PATIENCE)).await;
             }
@@ -540,8 +550,19 @@ impl Watch {
         None
     }
 
+    /// Retires a process whose code was taken away, or deployed anew, while nobody called it.
+    async fn compare(&self) {
+        // Should the store fail, the next call will say so.
+        if let Ok(deployed) = self.inner.source.version(&self.slot.code).await
+            && deployed.as_ref() != Some(&self.version)
+        {
+            self.process.retire();
+        }
+    }
+
     /// The control socket is closed.
     async fn closed(&mut self) -> End {
+        self.process.usage().close();
         let how = match timeout(GRACE, self.child.wait()).await {
             Ok(Ok(status)) => said(status),
             _ => "closed its connection to the server".to_owned(),

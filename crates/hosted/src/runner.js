@@ -118,6 +118,8 @@ function textOf(body) {
   return typeof body === 'string' || body instanceof Uint8Array ? body : JSON.stringify(body)
 }
 
+/** An error for the log. A bundle is often one very long line, which may be quoted in the middle. */
 function describe(error) {
-  return String(error?.stack ?? error)
+  const text = String(error?.stack ?? error)
+  return text.length > 4000 ? `${String(error).slice(0, 2000)}\n${text.slice(-2000)}` : text
 }

@@ -158,6 +158,15 @@ fn is_running(pid: &str) -> bool {
     std::fs::read_link(Path::new("/proc").join(pid).join("exe")).is_ok()
 }
 
+/// What was killed needs an instant to die.
+async fn wait_until_gone(pid: &str) {
+    let since = Instant::now();
+    while is_running(pid) {
+        assert!(since.elapsed() < Duration::from_secs(20), "it still runs");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bundle_is_called_as_the_protocol_says() {
     let bed = Bed::new();
@@ -275,7 +284,7 @@ async fn a_process_that_computes_without_end_is_replaced() {
     assert_ne!(bed.call("bot_1", "process.pid").await.unwrap(), pid);
     assert!(began.elapsed() < TIMEOUT);
     bed.wait_for("did not answer any more").await;
-    assert!(!is_running(&pid));
+    wait_until_gone(&pid).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -446,7 +455,8 @@ async fn a_new_deployment_takes_over_without_losing_a_call() {
     assert_eq!(under_way.unwrap(), old);
     assert_ne!(new, old);
     bed.wait_until_running(1).await;
-    assert!(!is_running(&old) && is_running(&new));
+    wait_until_gone(&old).await;
+    assert!(is_running(&new));
     // Also under load no call is lost.
     let stop = Instant::now() + Duration::from_secs(3);
     let load = (0..8).map(|_| async {
@@ -505,5 +515,18 @@ async fn what_a_bundle_started_ends_with_it() {
     assert!(is_running(&started));
     assert!(bed.call("bot_1", "process.exit(0)").await.is_err());
     bed.wait_for("ended with exit code 0").await;
-    assert!(!is_running(&started));
+    wait_until_gone(&started).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_that_meddles_with_its_runner_only_ends_itself() {
+    let bed = Bed::new();
+    bed.deploy("bot_1", EVAL);
+    for attempt in ["require('fs').writeSync(0, 'x'.repeat(1 << 17))", "require('fs').writeSync(0, 'nonsense\\n')"] {
+        let pid = bed.call("bot_1", "process.pid").await.unwrap();
+        let _ = bed.call("bot_1", attempt).await;
+        wait_until_gone(&pid).await;
+    }
+    bed.wait_for("closed its connection to the server").await;
+    assert_eq!(bed.call("bot_1", "process.stdin.read()").await.unwrap(), "null");
 }

@@ -4,6 +4,7 @@
 
 mod bot;
 mod faults;
+mod hosted;
 mod order;
 mod recurring;
 #[path = "../support/mod.rs"]

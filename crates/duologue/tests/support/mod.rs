@@ -99,6 +99,12 @@ impl Server {
         let _ = self.child.wait();
     }
 
+    /// Ends the process as a service manager does, and waits for it.
+    pub fn stop(&mut self) {
+        assert!(Command::new("kill").arg(self.child.id().to_string()).status().unwrap().success());
+        eventually(|| self.child.try_wait().unwrap().is_some());
+    }
+
     /// Starts it again on the same data, at another address.
     pub fn restart(&mut self) {
         self.kill();
@@ -311,6 +317,11 @@ impl Invocation {
 
     pub fn spawn(mut self) -> Child {
         self.command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    /// Starts it, to be read while it runs.
+    pub fn piped(mut self, stdout: Stdio) -> Child {
+        self.command.stdout(stdout).stderr(Stdio::inherit()).spawn().unwrap()
     }
 
     pub fn run(mut self) -> Run {
