@@ -1,12 +1,15 @@
 //! Bots and their keys (`spec/cloud/admin.md` § 5).
 //!
 //! * `definition` what a bot is made of, and changes to it; `parts` what its definitions share with
-//!   those of integrations; `instances` the integrations installed in it, `plugins` the plugins.
+//!   those of integrations; `instances` the integrations installed in it, `plugins` the plugins;
+//!   `versions` what it once was; `shareable` names for others.
 
 pub mod definition;
 pub mod instances;
 pub mod parts;
 pub mod plugins;
+pub mod shareable;
+pub mod versions;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -228,14 +231,32 @@ async fn note_hearing(tx: &mut Tx<'_>, bot: &Stored) -> Result<()> {
     recurring::sync(tx, &bot.id, &bot.definition).await
 }
 
+/// Writes all of a changed bot that is kept in its row.
+async fn save(tx: &mut Tx<'_>, bot: &Stored) -> Result<()> {
+    tx.execute(
+        "UPDATE bots SET name = ?2, blocked = ?3, tags = ?4, url = ?5, body = ?6, secrets = ?7, updated_at = ?8, deployed_at = ?9 WHERE id = ?1",
+        params![
+            &bot.id, &bot.name, bot.blocked, &bot.tags.text(), bot.url.as_ref(), &Json::of(&bot.definition), &Json::of(&bot.secrets),
+            bot.updated_at, bot.deployed_at
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+async fn put_code(tx: &mut Tx<'_>, bot: &BotId, code: &str) -> Result<()> {
+    tx.execute(
+        "INSERT INTO bot_code (bot_id, code) VALUES (?1, ?2) ON CONFLICT (bot_id) DO UPDATE SET code = excluded.code",
+        params![bot, code],
+    )
+    .await?;
+    Ok(())
+}
+
 /// Applies what is kept beside the bot's row. Answers what that does to what is installed.
 async fn rest(tx: &mut Tx<'_>, bot: &Stored, change: &Change) -> Result<Vec<Step>> {
     if let Some(code) = &change.code {
-        tx.execute(
-            "INSERT INTO bot_code (bot_id, code) VALUES (?1, ?2) ON CONFLICT (bot_id) DO UPDATE SET code = excluded.code",
-            params![&bot.id, code],
-        )
-        .await?;
+        put_code(tx, &bot.id, code).await?;
     }
     plugins::apply(tx, bot, &change.plugins).await?;
     let steps = instances::plan(tx, bot, &change.integrations, change.by_alias).await?;
@@ -392,14 +413,7 @@ impl Script for Update {
         let now = tx.now().max(bot.updated_at.plus_millis(1));
         apply(now, &mut bot, &self.change)?;
         bot.updated_at = now;
-        tx.execute(
-            "UPDATE bots SET name = ?2, blocked = ?3, tags = ?4, url = ?5, body = ?6, secrets = ?7, updated_at = ?8, deployed_at = ?9 WHERE id = ?1",
-            params![
-                &bot.id, &bot.name, bot.blocked, &bot.tags.text(), bot.url.as_ref(), &Json::of(&bot.definition), &Json::of(&bot.secrets),
-                bot.updated_at, bot.deployed_at
-            ],
-        )
-        .await?;
+        save(tx, &bot).await?;
         rest(tx, &bot, &self.change).await?;
         note_hearing(tx, &bot).await?;
         with_instances(tx, bot).await

@@ -14,6 +14,8 @@ mod interfaces;
 mod introspect;
 mod logs;
 mod plugins;
+mod shareable;
+mod versions;
 mod workspace_members;
 mod workspaces;
 
@@ -39,6 +41,8 @@ pub(crate) const ROUTES: &[&[Route]] = &[
     introspect::ROUTES,
     logs::ROUTES,
     plugins::ROUTES,
+    shareable::ROUTES,
+    versions::ROUTES,
     workspace_members::ROUTES,
     workspaces::ROUTES,
 ];

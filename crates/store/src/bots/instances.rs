@@ -264,7 +264,7 @@ pub(crate) async fn write(tx: &mut Tx<'_>, bot: &Stored, steps: &[Step]) -> Resu
 }
 
 /// Of the instances of this version the one named like the integration, else the oldest.
-fn by_version(installed: &[Instance], version: &str) -> Option<usize> {
+pub(crate) fn by_version(installed: &[Instance], version: &str) -> Option<usize> {
     let of = |i: &&(usize, &Instance)| i.1.integration.id == version;
     let all: Vec<(usize, &Instance)> = installed.iter().enumerate().collect();
     let named = all.iter().filter(of).find(|(_, i)| i.alias == i.integration.name);

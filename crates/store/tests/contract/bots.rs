@@ -3,7 +3,10 @@
 use duologue_model::{StateType, WorkflowStatus, id::BotId};
 use duologue_store::{
     access::{Headers, Principal},
-    bots::{Bot, Change, List},
+    bots::{
+        Bot, Change, List,
+        shareable::{Signer, Target},
+    },
     page::{PageRequest, Sort, SortField},
     states, tasks,
     tx::{Script, Tx},
@@ -289,5 +292,54 @@ contract! {
         assert_eq!(refusal(store.delete_bot(bed.actor(), id).await), "ResourceNotFound");
         store.get_bot(bed.actor(), other.as_str().into()).await.unwrap();
         store.delete_integration(bed.actor(), integration).await.unwrap();
+    }
+}
+
+contract! {
+    async fn a_version_is_the_bot_as_it_was(bed: Bed) {
+        let schema = json!({ "type": "object" });
+        let id = bed.bot.to_string();
+        let update = |change: serde_json::Value| bed.store.update_bot(bed.actor(), id.clone(), of(change));
+        update(json!({ "code": "first", "states": { "old": { "type": "user", "schema": schema } }, "secrets": { "KEY": "hush" } })).await.unwrap();
+        let version = bed.store.create_bot_version(bed.actor(), id.clone(), "v1".into(), None).await.unwrap();
+        update(json!({ "code": "second", "states": { "old": null, "new": { "type": "user", "schema": schema } } })).await.unwrap();
+        let newer = bed.store.create_bot_version(bed.actor(), id.clone(), "v2".into(), None).await.unwrap();
+        let listed = bed.store.list_bot_versions(bed.actor(), id.clone()).await.unwrap();
+        assert_eq!(listed, [newer, version.clone()], "newest first");
+        let link = bed.store.link_bot_version(bed.actor(), id.clone(), version.id.clone()).await.unwrap();
+        let (of_version, ticket) = link.split_once('/').unwrap();
+        let content = bed.store.linked_bot_version(of_version.into(), ticket).await.unwrap();
+        assert!(content.text().contains("first") && !content.text().contains("hush"));
+        assert_eq!(refusal(bed.store.linked_bot_version(of_version.into(), "0.AAAA").await), "ResourceNotFound");
+        bed.store.deploy_bot_version(bed.actor(), id.clone(), version.id.clone()).await.unwrap();
+        let after = view(&bed.store.get_bot(bed.actor(), id.clone()).await.unwrap());
+        assert_eq!(after["states"].as_object().unwrap().keys().collect::<Vec<_>>(), ["old"]);
+        assert_eq!(after["secrets"], json!(["KEY"]));
+        assert!(bed.store.bot_json(bed.actor(), id.clone()).await.unwrap().text().contains("first"));
+        let stranger = bed.stranger("other@example.org").await;
+        assert_eq!(refusal(bed.store.deploy_bot_version(stranger.clone(), id.clone(), version.id).await), "ResourceNotFound");
+        assert_eq!(refusal(bed.store.bot_json(stranger, id).await), "ResourceNotFound");
+    }
+}
+
+contract! {
+    async fn an_instance_has_a_name_for_people(bed: Bed) {
+        let new = of(json!({ "name": "crm", "version": "1.0.0" }));
+        let integration = bed.store.create_integration(bed.actor(), new).await.unwrap().head().id.clone();
+        let change = json!({ "integrations": { integration.clone(): {} } });
+        bed.store.update_bot(bed.actor(), bed.bot.to_string(), of(change)).await.unwrap();
+        let target = || Target { actor: bed.actor(), bot: bed.bot.to_string(), integration: integration.clone(), alias: None };
+        assert_eq!(refusal(bed.store.shareable_id(target()).await), "ResourceNotFound");
+        let first = bed.store.create_shareable_id(target()).await.unwrap();
+        let second = bed.store.create_shareable_id(Target { alias: Some("crm".into()), ..target() }).await.unwrap();
+        assert_ne!(first, second);
+        let found = bed.store.shareable_id(target()).await.unwrap();
+        assert_eq!((found.shareable_id, found.is_expired), (second, false));
+        bed.store.delete_shareable_id(target()).await.unwrap();
+        assert_eq!(refusal(bed.store.delete_shareable_id(target()).await), "ResourceNotFound");
+        let missing = Target { alias: Some("other".into()), ..target() };
+        assert_eq!(refusal(bed.store.create_shareable_id(missing).await), "ResourceNotFound");
+        let secret = bed.store.rotate_signing_secret(bed.actor(), bed.bot.to_string(), Signer::Bot).await.unwrap();
+        assert_eq!(bed.store.get_bot(bed.actor(), bed.bot.to_string()).await.unwrap().stored.signing_secret, secret);
     }
 }
