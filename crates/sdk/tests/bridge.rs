@@ -538,3 +538,22 @@ async fn what_must_happen_once_carries_the_events_id() {
     bot.event(&message("text", json!({}))).await;
     assert_eq!(api.got()[0].headers["idempotency-key"], "evt_01J00000000000000000000000:guest");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_callers_than_there_is_room_for_wait_their_turn() {
+    let (bot, _) = bot().await;
+    let bot = bot.on_action::<Sum>(|_, numbers| async move {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Ok(Total { sum: numbers.a + numbers.b })
+    });
+    let bot = Arc::new(Running::start(bot).await);
+    let mut calls = tokio::task::JoinSet::new();
+    for a in 0..700 {
+        let bot = bot.clone();
+        calls.spawn(async move { (a, bot.action("sum", json!({"a": a, "b": 1})).await) });
+    }
+    while let Some(call) = calls.join_next().await {
+        let (a, answer) = call.unwrap();
+        assert_eq!(answer.json(), json!({"output": {"sum": a + 1}}));
+    }
+}
