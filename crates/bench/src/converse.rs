@@ -70,8 +70,7 @@ fn write_bot(folder: &Path) -> std::io::Result<()> {
         fs::create_dir_all(path.parent().unwrap_or(folder))?;
         fs::write(path, value.to_string())
     };
-    write("global/botpress.config.json", json!({"appSecret": "of the bench, and of nothing else", "dialog": {}}))?;
-    write("global/workspaces.json", json!([{"id": "default", "name": "Default", "bots": [BOT]}]))?;
+    write_installation(folder, &[BOT.to_owned()])?;
     let bot = |path: &str| format!("bots/{BOT}/{path}");
     write(
         &bot("bot.config.json"),
@@ -91,6 +90,16 @@ fn write_bot(folder: &Path) -> std::io::Result<()> {
             node("answer", json!(null), &["say #!builtin_text-answer"], "wait"),
         ]}),
     )
+}
+
+/// What the bots of a data folder share.
+pub(crate) fn write_installation(folder: &Path, bots: &[String]) -> std::io::Result<()> {
+    let global = folder.join("global");
+    fs::create_dir_all(&global)?;
+    let config = json!({"appSecret": "of the bench, and of nothing else", "dialog": {}});
+    fs::write(global.join("botpress.config.json"), config.to_string())?;
+    let workspaces = json!([{"id": "default", "name": "Default", "bots": bots}]);
+    fs::write(global.join("workspaces.json"), workspaces.to_string())
 }
 
 fn node(name: &str, on_receive: serde_json::Value, on_enter: &[&str], next: &str) -> serde_json::Value {

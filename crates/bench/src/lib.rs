@@ -10,6 +10,7 @@
 pub mod bare;
 mod child;
 mod converse;
+mod engine;
 mod load;
 mod scenarios;
 mod table;
@@ -17,6 +18,9 @@ mod table;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
+
+/// The hidden command under which this program runs scripts of bots.
+pub const SCRIPT_WORKER: &str = "script-worker";
 
 /// What to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -33,6 +37,8 @@ pub enum Scenario {
     Start,
     /// Turns of a v12 bot over the Converse API, against createMessage.
     Converse,
+    /// The v12 engine by itself: conditions, loading, scripts, the memory of 1,000 bots.
+    Engine,
     /// createMessage on PostgreSQL, against a bare insert over the same number of connections.
     Postgres,
 }
@@ -84,6 +90,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
     for scenario in chosen {
         match scenario {
             Scenario::Converse => converse::converse(&args).await?,
+            Scenario::Engine => engine::engine(&args).await?,
             Scenario::Start => scenarios::start(&args).await?,
             Scenario::Messages => scenarios::messages(&args).await?,
             Scenario::Points => scenarios::points(&args).await?,

@@ -517,8 +517,9 @@ pub(crate) async fn export(args: &Args) -> Result<(), Error> {
 }
 
 /// Everything that can run without being given anything.
-pub(crate) const ALL: [Scenario; 7] = [
+pub(crate) const ALL: [Scenario; 8] = [
     Scenario::Converse,
+    Scenario::Engine,
     Scenario::Start,
     Scenario::Messages,
     Scenario::Points,

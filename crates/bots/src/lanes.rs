@@ -1,17 +1,26 @@
 //! Lanes: the turns of one bot and one user, one after the other in the order in which they came.
 //!
-//! A lane lives while it has work: a task that does its turns. Different lanes run side by side.
+//! A lane lives while it has work. Whoever brings the first message of a lane does its turns in passing, as
+//! long as he waits for his answer; what is left then is done by a task. Different lanes run side by side.
 
 use std::{
     collections::{HashMap, VecDeque},
+    future::Future,
+    panic::AssertUnwindSafe,
+    pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU8, Ordering},
     },
+    task::{Context, Poll},
 };
 
 use duologue_dialog::Incoming;
-use tokio::sync::{oneshot, watch};
+use futures_util::FutureExt;
+use tokio::{
+    runtime::Handle,
+    sync::{oneshot, watch},
+};
 
 use crate::{
     Answered, Core, LiveBot,
@@ -109,34 +118,68 @@ pub(crate) async fn converse(core: &Arc<Core>, bot: Arc<LiveBot>, input: Input) 
     let timeout = bot.settings.timeout;
     let key = (bot.id.clone(), input.user.clone());
     let ticket = Arc::new(Ticket::default());
-    let (sender, mut answer) = oneshot::channel();
+    let (sender, answer) = oneshot::channel();
     let job = Job::Message { bot, incoming: Box::new(input.into_incoming()), ticket: Some((ticket.clone(), sender)) };
-    let progress = enqueue(core, key, job).ok_or(Refusal::Busy)?;
+    let (progress, work) = enqueue(core, key, job).ok_or(Refusal::Busy)?;
+    let mut answer = Awaited { answer, work };
+    // Leaves before the work goes on without him.
     let _leaving = Leaving(ticket.clone());
     let mut executing = progress.executing.subscribe();
     loop {
         tokio::select! {
-            answered = &mut answer => return answered.unwrap_or(Err(Refusal::Failed)),
+            answered = &mut answer => return answered,
             () = tokio::time::sleep(timeout) => {}
         }
         // While an instruction runs the time doesn't count; after it, it begins anew.
         if *executing.borrow_and_update() > 0 {
             tokio::select! {
-                answered = &mut answer => return answered.unwrap_or(Err(Refusal::Failed)),
+                answered = &mut answer => return answered,
                 _ = executing.wait_for(|running| *running == 0) => continue,
             }
         }
         if ticket.leave() {
             return Err(Refusal::TimedOut);
         }
-        return answer.await.unwrap_or(Err(Refusal::Failed));
+        return answer.await;
+    }
+}
+
+/// What a lane has to do.
+type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// An answer that is waited for, and the lane's work if it is done meanwhile. Dropped, it leaves the rest of
+/// the work to a task.
+struct Awaited {
+    answer: oneshot::Receiver<Answer>,
+    work: Option<Work>,
+}
+
+impl Future for Awaited {
+    type Output = Answer;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+        if let Some(work) = &mut self.work
+            && work.as_mut().poll(cx).is_ready()
+        {
+            self.work = None;
+        }
+        Pin::new(&mut self.answer).poll(cx).map(|answered| answered.unwrap_or(Err(Refusal::Failed)))
+    }
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        // Without a runtime the server is gone.
+        if let (Some(work), Ok(runtime)) = (self.work.take(), Handle::try_current()) {
+            runtime.spawn(work);
+        }
     }
 }
 
 /// Lets a turn run for which nobody waits. A lane that is full doesn't take it.
 pub(crate) fn post(core: &Arc<Core>, user: &str, bot: Arc<LiveBot>, incoming: Incoming) -> bool {
     let key = (bot.id.clone(), user.to_owned());
-    enqueue(core, key, Job::Message { bot, incoming: Box::new(incoming), ticket: None }).is_some()
+    go(enqueue(core, key, Job::Message { bot, incoming: Box::new(incoming), ticket: None }))
 }
 
 /// Runs the turn of a message that is stored already, in its lane, and waits for its end.
@@ -149,7 +192,9 @@ pub(crate) async fn stored(
     let key = (bot.id.clone(), incoming.target.clone());
     let (done, ended) = oneshot::channel();
     let job = Job::Stored { bot, incoming: Box::new(incoming), event, done };
-    enqueue(core, key, job).ok_or(Refusal::Busy)?;
+    if !go(enqueue(core, key, job)) {
+        return Err(Refusal::Busy);
+    }
     ended.await.unwrap_or(Err(Refusal::Failed))
 }
 
@@ -158,25 +203,34 @@ pub(crate) fn post_timeout(core: &Arc<Core>, user: &str, bot: Arc<LiveBot>) {
     let key = (bot.id.clone(), user.to_owned());
     let busy = core.lanes.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&key);
     if !busy {
-        enqueue(core, key, Job::Timeout { bot });
+        go(enqueue(core, key, Job::Timeout { bot }));
     }
 }
 
-/// Puts a job into its lane; `None` if too many wait there.
-fn enqueue(core: &Arc<Core>, key: Key, job: Job) -> Option<Arc<Progress>> {
+/// Lets a task do the work of a lane; says whether the lane took the job.
+fn go(enqueued: Option<(Arc<Progress>, Option<Work>)>) -> bool {
+    let taken = enqueued.is_some();
+    if let Some((_, Some(work))) = enqueued {
+        tokio::spawn(work);
+    }
+    taken
+}
+
+/// Puts a job into its lane; `None` if too many wait there. The work of a new lane is the caller's to do.
+fn enqueue(core: &Arc<Core>, key: Key, job: Job) -> Option<(Arc<Progress>, Option<Work>)> {
     let mut lanes = core.lanes.0.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(lane) = lanes.get_mut(&key) {
         if lane.waiting.len() >= LONGEST {
             return None;
         }
         lane.waiting.push_back(job);
-        return Some(lane.progress.clone());
+        return Some((lane.progress.clone(), None));
     }
     let progress = Arc::new(Progress::default());
     lanes.insert(key.clone(), Lane { waiting: VecDeque::from([job]), progress: progress.clone() });
     drop(lanes);
-    tokio::spawn(work(core.clone(), key, progress.clone()));
-    Some(progress)
+    let work = work(core.clone(), key, progress.clone());
+    Some((progress, Some(Box::pin(work))))
 }
 
 /// Does a lane's work and removes the lane when there is none left.
@@ -192,29 +246,29 @@ async fn work(core: Arc<Core>, key: Key, progress: Arc<Progress>) {
                 }
             }
         };
-        // A task of its own, so that the lane outlives whatever happens in the turn.
-        let (core, user, progress) = (core.clone(), key.1.clone(), progress.clone());
-        let done = tokio::spawn(async move {
-            match job {
-                Job::Message { bot, incoming, ticket: Some((ticket, sender)) } => {
-                    let answer = turn::message(&core, &bot, &progress, *incoming, Origin::Caller(&ticket)).await;
-                    // Whoever left gets the messages with the next answer.
-                    let _ = sender.send(answer);
-                }
-                Job::Message { bot, incoming, ticket: None } => {
-                    let _ = turn::message(&core, &bot, &progress, *incoming, Origin::Nobody).await;
-                }
-                Job::Stored { bot, incoming, event, done } => {
-                    let answer = turn::message(&core, &bot, &progress, *incoming, Origin::Stored(&event)).await;
-                    // Whoever gave up delivers it again, and finds it done.
-                    let _ = done.send(answer.map(|_| ()));
-                }
-                Job::Timeout { bot } => turn::timeout(&core, &bot, &progress, &user).await,
-            }
-        });
-        if let Err(failed) = done.await {
-            tracing::error!(bot = key.0, error = %failed, "a turn broke off");
+        // The lane outlives whatever happens in the turn.
+        if AssertUnwindSafe(run(&core, &key, &progress, job)).catch_unwind().await.is_err() {
+            tracing::error!(bot = key.0, "a turn broke off");
         }
+    }
+}
+
+async fn run(core: &Arc<Core>, key: &Key, progress: &Progress, job: Job) {
+    match job {
+        Job::Message { bot, incoming, ticket: Some((ticket, sender)) } => {
+            let answer = turn::message(core, &bot, progress, *incoming, Origin::Caller(&ticket)).await;
+            // Whoever left gets the messages with the next answer.
+            let _ = sender.send(answer);
+        }
+        Job::Message { bot, incoming, ticket: None } => {
+            let _ = turn::message(core, &bot, progress, *incoming, Origin::Nobody).await;
+        }
+        Job::Stored { bot, incoming, event, done } => {
+            let answer = turn::message(core, &bot, progress, *incoming, Origin::Stored(&event)).await;
+            // Whoever gave up delivers it again, and finds it done.
+            let _ = done.send(answer.map(|_| ()));
+        }
+        Job::Timeout { bot } => turn::timeout(core, &bot, progress, &key.1).await,
     }
 }
 
@@ -230,6 +284,34 @@ mod tests {
         let gone = Arc::new(Ticket::default());
         drop(Leaving(gone.clone()));
         assert!(!gone.claim() && !gone.claim());
+    }
+
+    fn awaited(work: impl Future<Output = ()> + Send + 'static) -> (oneshot::Sender<Answer>, Awaited) {
+        let (sender, answer) = oneshot::channel();
+        (sender, Awaited { answer, work: Some(Box::pin(work)) })
+    }
+
+    #[tokio::test]
+    async fn who_waits_does_the_work() {
+        let (done, mut is_done) = oneshot::channel();
+        let (sender, awaited) = awaited(async { done.send(()).unwrap_or_default() });
+        drop(sender);
+        assert!(matches!(awaited.await, Err(Refusal::Failed)), "nobody answers");
+        assert!(is_done.try_recv().is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_leaves_leaves_the_work_to_a_task() {
+        let (go_on, may_go_on) = oneshot::channel::<()>();
+        let (done, is_done) = oneshot::channel();
+        let (_sender, mut awaited) = awaited(async {
+            may_go_on.await.unwrap_or_default();
+            done.send(()).unwrap_or_default();
+        });
+        assert!((&mut awaited).now_or_never().is_none());
+        drop(awaited);
+        go_on.send(()).unwrap();
+        is_done.await.unwrap();
     }
 
     #[test]

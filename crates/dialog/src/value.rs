@@ -66,6 +66,11 @@ impl Object {
         Object::default()
     }
 
+    /// The same, with room for so many.
+    pub fn with_capacity(members: usize) -> Self {
+        Object { members: Vec::with_capacity(members), index: None }
+    }
+
     fn place(&self, name: &str) -> Option<usize> {
         match &self.index {
             Some(index) => index.get(name).copied(),

@@ -80,7 +80,7 @@ enum Command {
 const CODE_LAUNCHER: &str = "code-launcher";
 
 /// The hidden command that this binary starts itself with to run scripts.
-const SCRIPT_WORKER: &str = "script-worker";
+const SCRIPT_WORKER: &str = duologue_bench::SCRIPT_WORKER;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -223,6 +223,10 @@ fn stub() -> String {
 fn serve(database: Option<&str>) -> (Server, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     installation(folder.path(), &stub());
+    serve_from(folder, database)
+}
+
+fn serve_from(folder: tempfile::TempDir, database: Option<&str>) -> (Server, tempfile::TempDir) {
     let data = folder.path().to_str().unwrap();
     let server = Server::prepare(database, &[]).with(&["--v12-data", data, "--allow-outbound", "127.0.0.1"]).serve();
     (server, folder)
@@ -405,7 +409,15 @@ async fn a_power_cut_loses_no_answered_turn_on_postgres() {
 
 /// Kills the server in the middle of turns: what was answered counts once, what wasn't at most once.
 async fn power_cuts(database: Option<&str>) {
-    let (mut server, _folder) = serve(database);
+    let folder = tempfile::tempdir().unwrap();
+    installation(folder.path(), &stub());
+    // However slow the machine is, nobody is to be asked whether he is still there.
+    let config = folder.path().join("bots/shop/bot.config.json");
+    let patient =
+        fs::read_to_string(&config).unwrap().replace(r#""timeoutInterval":"1s""#, r#""timeoutInterval":"1h""#);
+    assert!(patient.contains(r#""timeoutInterval":"1h""#));
+    fs::write(&config, patient).unwrap();
+    let (mut server, _folder) = serve_from(folder, database);
     let users = ["a1", "a2", "a3", "a4"];
     for user in users {
         says(&server, user, "hi");

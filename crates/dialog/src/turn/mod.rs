@@ -34,7 +34,7 @@ mod understand;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::OffsetDateTime;
 
 use crate::{
     bot::{Bot, Hook},
@@ -355,14 +355,15 @@ impl<'t, H: Host> Run<'t, H> {
         } else {
             memory::initial_session()
         };
-        let state = Object::new()
+        let state = Object::with_capacity(6)
             .with("__stacktrace", Value::Array(Vec::new()))
             .with("user", or_empty(&self.before.user))
             .with("context", or_empty(&self.before.context))
             .with("session", session)
             .with("temp", or_empty(&self.before.temp))
             .with("bot", self.before.bot.clone());
-        Object::new()
+        // With room for what is added to it.
+        Object::with_capacity(16)
             .with("id", id)
             .with("type", kind)
             .with("channel", "api")
@@ -617,9 +618,7 @@ impl<'a> Script<'a> {
 pub(crate) fn iso_date(millis: i64) -> String {
     let nanos = i128::from(millis) * 1_000_000;
     let date = OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    let text = date.replace_millisecond(0).unwrap_or(date).format(&Rfc3339).unwrap_or_default();
-    match text.strip_suffix('Z') {
-        Some(seconds) => format!("{seconds}.{:03}Z", date.millisecond()),
-        None => text,
-    }
+    let (year, month, day) = date.to_calendar_date();
+    let (hour, minute, second, milli) = date.to_hms_milli();
+    format!("{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z", u8::from(month))
 }
