@@ -394,6 +394,13 @@ impl Config {
         if self.header_timeout == 0 || self.body_timeout == 0 {
             return invalid("--header-timeout and --body-timeout must be at least 1 second");
         }
+        if let Some(file) = self.v12_data.as_ref().filter(|path| path.is_file()) {
+            let file = file.display();
+            return Err(Error::Invalid(format!(
+                "--v12-data: {file} is no folder. An archive is put into one with: \
+                 duologue bot import {file} --v12-data DIR"
+            )));
+        }
         if let Some(folder) = self.v12_data.as_ref().filter(|folder| !folder.is_dir()) {
             return Err(Error::Invalid(format!("--v12-data: there is no folder {}", folder.display())));
         }

@@ -302,6 +302,23 @@ fn parallel_messages_are_refused_where_that_is_wanted() {
 }
 
 #[test]
+fn the_servers_own_limit_says_when_to_come_back() {
+    let folder = Folder::new(json!({}));
+    let config = json!({"version": "12.31.10", "appSecret": "a secret of the tests",
+        "httpServer": {"rateLimit": {"enabled": true, "limitWindow": "1h", "limit": 2}}});
+    folder.json("global/botpress.config.json", config);
+    let server = folder.serve(&[]);
+    for _ in 0..2 {
+        texts(say(&server, "ada", "hi"));
+    }
+    let talk = "/api/v1/bots/shop/converse/bob";
+    let (status, head, body) = request(&server, "POST", talk, &[], r#"{"text":"hi"}"#);
+    assert_eq!((status, body.as_str()), (429, "Too many requests, please slow down."));
+    let seconds = head.split("retry-after: ").nth(1).and_then(|rest| rest.lines().next()).unwrap();
+    assert!((3590..=3600).contains(&seconds.parse::<u64>().unwrap()), "{head}");
+}
+
+#[test]
 fn there_is_room_for_so_many_listeners() {
     let folder = Folder::new(json!({}));
     let server = folder.serve(&["--listeners", "2", "--listeners-per-user", "1"]);
@@ -470,6 +487,24 @@ fn the_log_says_what_goes_wrong_in_scripts() {
     ] {
         assert!(log.lines().any(|found| found.contains(line) && found.contains("shop")), "{line} in\n{log}");
     }
+}
+
+// ---- hooks
+
+#[test]
+fn metadata_and_contexts_reach_hooks() {
+    let folder = Folder::new(json!({}));
+    let look = "event.state.temp.seen = `${event.payload.metadata && event.payload.metadata.page} ${event.nlu.includedContexts}`";
+    folder.write("bots/shop/hooks/before_incoming_middleware/look.js", look);
+    folder.elements(&[("echo", "{{temp.seen}}")]);
+    let server = folder.serve(&[]);
+    let ask = |body: Value| {
+        let (status, _, answer) = request(&server, "POST", "/api/v1/bots/shop/converse/ada", &[], &body.to_string());
+        texts((status, serde_json::from_str(&answer).unwrap()))
+    };
+    let all = json!({"text": "hi", "metadata": {"page": "cart"}, "includedContexts": ["orders", "help"]});
+    assert_eq!(ask(all), ["cart orders,help"]);
+    assert_eq!(ask(json!({"text": "hi"})), ["undefined global"]);
 }
 
 // ---- hooks that aren't a part of turns

@@ -1,5 +1,7 @@
 //! E-mails, handed to a server that speaks SMTP as servers do: greeting, capabilities, TLS, login.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::sync::{Arc, Mutex};

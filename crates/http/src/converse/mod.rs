@@ -137,12 +137,14 @@ pub(crate) async fn serve(app: Arc<App>, request: Request) -> Response<Body> {
         Err(refusal) => Err(ApiError::plain(431, "Error", refusal.message)),
     };
     let may_be_read = parsed.is_ok();
-    let outcome = match parsed {
-        Err(error) => Err(error.into()),
-        Ok(_) if !app.throttle.allows(installed.config.http.rate_limit, peer, &parts.headers) => {
-            Err(Answer::too_many_requests().into())
-        }
-        Ok(body) => {
+    let counted = match &parsed {
+        Ok(_) => app.throttle.count(installed.config.http.rate_limit, peer, &parts.headers),
+        Err(_) => Ok(()),
+    };
+    let outcome = match (parsed, counted) {
+        (Err(error), _) => Err(error.into()),
+        (Ok(_), Err(seconds)) => Err(Refused::Throttled(seconds)),
+        (Ok(body), Ok(())) => {
             let call = Call {
                 app: app.clone(),
                 bots,

@@ -32,10 +32,12 @@ impl Throttle {
         Throttle { windows: Mutex::default(), behind_proxy, buckets: Buckets::default() }
     }
 
-    /// Counts a request; false if it is one too many.
-    pub(super) fn allows(&self, limit: Option<RateLimit>, peer: Option<Peer>, headers: &HeaderMap) -> bool {
-        let Some(limit) = limit else { return true };
-        let Some(address) = self.address(peer, headers) else { return true };
+    /// Counts a request.
+    ///
+    /// # Errors
+    /// If it is one too many: in how many seconds the window is over.
+    pub(super) fn count(&self, limit: Option<RateLimit>, peer: Option<Peer>, headers: &HeaderMap) -> Result<(), u64> {
+        let Some((limit, address)) = limit.zip(self.address(peer, headers)) else { return Ok(()) };
         let now = Instant::now();
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
         if windows.len() >= MOST {
@@ -46,7 +48,11 @@ impl Throttle {
             (*since, *count) = (now, 0);
         }
         *count += 1;
-        *count <= limit.limit
+        if *count <= limit.limit {
+            return Ok(());
+        }
+        let left = limit.window.saturating_sub(now.duration_since(*since));
+        Err(left.as_secs_f64().ceil().max(1.0) as u64)
     }
 
     /// Where a request comes from, if that is known.
@@ -68,9 +74,9 @@ mod tests {
         let throttle = Throttle::new(false);
         let limit = Some(RateLimit { window: Duration::from_secs(60), limit: 2 });
         let from = |text: &str| Some(Peer(text.parse().unwrap()));
-        let allows = |peer| throttle.allows(limit, peer, &HeaderMap::new());
-        assert_eq!([0; 3].map(|_| allows(from("10.0.0.1:1"))), [true, true, false]);
-        assert!(allows(from("10.0.0.2:1")));
-        assert!(throttle.allows(None, from("10.0.0.1:1"), &HeaderMap::new()));
+        let count = |peer| throttle.count(limit, peer, &HeaderMap::new());
+        assert_eq!([0; 3].map(|_| count(from("10.0.0.1:1"))), [Ok(()), Ok(()), Err(60)]);
+        assert_eq!(count(from("10.0.0.2:1")), Ok(()));
+        assert_eq!(throttle.count(None, from("10.0.0.1:1"), &HeaderMap::new()), Ok(()));
     }
 }
