@@ -19,7 +19,6 @@ mod daily_report;
 
 use std::{fs, path::Path, time::Duration};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use duologue_client::{
     Client, Conversation, CreateConversation, CreateEvent, CreateMessage, CreateUser, CreateWorkflow, Direction,
     EventStatus, StateType, User, WorkflowStatus,
@@ -108,17 +107,6 @@ impl Scene {
         tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("waited in vain");
     }
 
-    /// An operation that somebody waits for, asked for as the server would.
-    async fn call(&self, operation: &str, body: &Value) -> Value {
-        let configuration = STANDARD.encode(json!({ "payload": "{}" }).to_string());
-        let headers = format!(
-            "x-bot-id: {}\r\nx-bp-operation: {operation}\r\nx-bp-type: {operation}\r\nx-bp-configuration: {configuration}",
-            self.server.bot
-        );
-        let answer = exchange(&self.url, "POST /", &headers, &body.to_string()).await;
-        serde_json::from_str(&answer).unwrap()
-    }
-
     /// Every event was processed.
     async fn all_is_well(&self) {
         for status in [EventStatus::Failed, EventStatus::Ignored] {
@@ -128,17 +116,13 @@ impl Scene {
     }
 }
 
-/// Sends a request, and gives the answer's body.
-async fn exchange(url: &str, line: &str, headers: &str, body: &str) -> String {
-    let mut stream = TcpStream::connect(url.trim_start_matches("http://")).await.unwrap();
-    let length = body.len();
-    let request = format!(
-        "{line} HTTP/1.1\r\nhost: bot\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n\r\n{body}"
-    );
-    stream.write_all(request.as_bytes()).await.unwrap();
+/// Whether a bot answers there.
+async fn is_healthy(address: &str) -> bool {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET /health HTTP/1.1\r\nhost: bot\r\nconnection: close\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
-    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    answer.ends_with("\r\n\r\nok")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,9 +134,10 @@ async fn the_guide_step_by_step() {
     assert_eq!(bot["states"]["basket"]["expiry"], 900_000);
     assert_eq!(bot["recurringEvents"]["everyMorning"]["schedule"]["cron"], "0 8 * * *");
     assert_eq!(bot["integrations"]["webchat"]["name"], "webchat");
-    assert_eq!(scene.call("register", &json!({ "bot": bot })).await, json!({}));
-    let counter = scene.client.get_state(StateType::Bot, &scene.server.bot, "counter").await.unwrap();
-    assert_eq!(counter.payload.value(), json!({"orders": 0}));
+    // It was told of its registration.
+    let counter = async || scene.client.get_state(StateType::Bot, &scene.server.bot, "counter").await;
+    scene.eventually(async || counter().await.is_ok()).await;
+    assert_eq!(counter().await.unwrap().payload.value(), json!({"orders": 0}));
 
     // Conversations
     assert_eq!(scene.hear("hello").await, ["Good day, Ada"]);
@@ -203,10 +188,9 @@ async fn the_guide_step_by_step() {
     assert_eq!(said, ["Report on orders, returns"]);
 
     // Actions
-    let price =
-        async |item: &str| scene.call("action_triggered", &json!({"type": "price", "input": {"item": item}})).await;
-    assert_eq!(price("tea").await, json!({"output": {"cents": 250}}));
-    assert_eq!(price("gold").await["message"], "We have no gold.");
+    assert_eq!(scene.hear("ask price").await, ["250 cents"]);
+    let refused = scene.client.call_action("price", json!({"item": "gold"})).await.unwrap_err();
+    assert!(refused.to_string().contains("Runtime: We have no gold."), "{refused}");
 
     // Workflows
     let before = scene.said().await.len();
@@ -269,9 +253,8 @@ async fn reports_go_to_their_subscribers() {
     assert_eq!(scene.hear("now").await, ["A report is on its way.", report]);
     assert_eq!(scene.hear("unsubscribe").await, ["No more reports here."]);
     assert_eq!(scene.hear("now").await, ["A report is on its way."]);
-    let asked = json!({"type": "makeReport", "input": {"hours": 1}});
-    let answer = scene.call("action_triggered", &asked).await;
-    assert_eq!(answer, json!({"output": {"conversations": 1, "messages": 9}}));
+    let answer = scene.client.call_action("makeReport", json!({"hours": 1})).await.unwrap();
+    assert_eq!(answer.output.value(), json!({"conversations": 1, "messages": 9}));
     scene.all_is_well().await;
 }
 
@@ -302,7 +285,7 @@ async fn a_dev_bot_is_made_once_and_kept_up_to_date() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         };
         assert_eq!(found.url.as_deref(), Some(format!("http://127.0.0.1:{port}").as_str()));
-        assert_eq!(exchange(&address, "GET /health", "accept: */*", "").await, "ok");
+        assert!(is_healthy(&address).await);
         running.abort();
         let _ = running.await;
         while tokio::net::TcpStream::connect(&address).await.is_ok() {
