@@ -14,6 +14,7 @@ mod interfaces;
 mod introspect;
 mod logs;
 mod plugins;
+mod webhooks;
 mod workspace_members;
 mod workspaces;
 
@@ -39,6 +40,7 @@ pub(crate) const ROUTES: &[&[Route]] = &[
     introspect::ROUTES,
     logs::ROUTES,
     plugins::ROUTES,
+    webhooks::ROUTES,
     workspace_members::ROUTES,
     workspaces::ROUTES,
 ];
