@@ -54,6 +54,8 @@ impl Server {
             .arg(&data)
             .args(&on_database);
         command.arg("--v12-data").arg(crate::interop::directory().join("v12-data"));
+        // Suites receive webhooks on this machine.
+        command.args(["--allow-outbound", "127.0.0.1"]);
         command.stdout(log.try_clone()?).stderr(log);
         let mut process = Background::start("the server", "TERM", &mut command)?;
         process

@@ -7,6 +7,7 @@
 //!   An actor keeps its bot's order: what waits in one lane (a conversation, mostly) goes out one by one,
 //!   lanes side by side, a bounded number at a time (`window`). `runner` makes the calls, whatever kind of
 //!   bot it is; `outcome` says what an answer means for the delivery.
+//! * [`webhooks`] sends what happened to the URLs that operators subscribed.
 //!
 //! Nothing is pushed to an actor: it reads what waits, calls, and settles, so a restart loses nothing and
 //! repeats what wasn't settled.
@@ -18,6 +19,7 @@ mod dispatch;
 mod outcome;
 mod runner;
 mod timers;
+pub mod webhooks;
 mod window;
 
 use std::{sync::Arc, time::Duration};

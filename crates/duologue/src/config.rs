@@ -142,8 +142,8 @@ pub struct Flags {
     #[arg(long, env = "DUOLOGUE_V12_DATA", value_name = "DIR")]
     v12_data: Option<PathBuf>,
 
-    /// What requests of bots may reach besides the public Internet: hosts, addresses and networks,
-    /// separated by commas, such as crm.internal:8080, 10.0.0.0/8.
+    /// What requests of bots and webhooks may reach besides the public Internet: hosts, addresses and
+    /// networks, separated by commas, such as crm.internal:8080, 10.0.0.0/8.
     #[arg(long, env = "DUOLOGUE_ALLOW_OUTBOUND", value_name = "LIST")]
     allow_outbound: Option<String>,
 

@@ -15,6 +15,7 @@ mod serve;
 mod token;
 mod trace;
 mod unstuck;
+mod webhooks;
 
 use std::process::ExitCode;
 
@@ -51,6 +52,7 @@ enum Command {
     #[command(subcommand)]
     Bot(bot::Command),
     Logs(logs::Args),
+    Webhooks(webhooks::Args),
     Trace(trace::Args),
     Replay(replay::Args),
     /// What waits for a bot and its integrations, what was done, and what was given up.
@@ -107,6 +109,7 @@ fn main() -> ExitCode {
             Some(Command::Import(args)) => finish_transfer(import::run(args).await),
             Some(Command::Bot(command)) => finish(bot::run(command)),
             Some(Command::ScriptWorker | Command::CodeLauncher { .. }) => ExitCode::FAILURE,
+            Some(Command::Webhooks(args)) => finish(webhooks::run(args).await),
             Some(Command::Trace(args)) => match trace::run(args).await {
                 Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
                 result => finish(result),

@@ -5,9 +5,9 @@ use std::{io::IsTerminal, path::PathBuf, sync::Arc, time::Duration};
 use duologue_bots::{Bots, Options};
 use duologue_bridge::Bridge;
 use duologue_calls::Calls;
-use duologue_delivery::Deliveries;
+use duologue_delivery::{Deliveries, webhooks};
 use duologue_http::{App, Listeners, Metrics, Peer, RateLimit, Throttle};
-use duologue_outbound::AllowList;
+use duologue_outbound::{AllowList, Client, Settings};
 use duologue_store::{Store, setup::Made};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -58,7 +58,6 @@ pub enum Error {
     /// The host of uploaded code.
     #[error(transparent)]
     Hosted(#[from] duologue_hosted::Error),
-
     /// The log filter.
     #[error("--log is not valid: {0}")]
     Log(String),
@@ -96,6 +95,8 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
     });
     let listeners = Listeners::limited(config.listeners, config.listeners_per_user);
     let calls = Calls::new(store.clone(), bridge.clone(), &webhook_url);
+    let settings = Settings { allow: config.allow_list()?, ..Settings::default() };
+    let outbound = Client::new(settings)?;
     let app = Arc::new(App {
         store: store.clone(),
         limits: config.limits(),
@@ -106,6 +107,7 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
         bots: bots.clone(),
         throttle: Throttle::new(is_set("REVERSE_PROXY")),
         listeners: listeners.clone(),
+        webhooks: outbound.clone(),
     });
     let days = u64::from(config.delivery_retention);
     let keep_attempts = Duration::from_secs(days * 24 * 60 * 60);
@@ -115,6 +117,8 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
     let delivering = tokio::spawn(deliver_until_signal(deliveries, closing));
     let tunnels = tunnel.map(|listener| open_tunnels(listener, stopped.clone()));
     let registrations = tokio::spawn(calls.registrations(stopped.clone()));
+    let hooks = webhooks::run(store.clone(), outbound, webhooks::Options::default(), stopped.clone());
+    let hooks = tokio::spawn(hooks);
     let watching = tokio::spawn(async move {
         if let Some(bots) = bots {
             bots.run(stopped).await;
@@ -128,6 +132,7 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
     let _ = stop.send(true);
     let _ = timers.await;
     let _ = registrations.await;
+    let _ = hooks.await;
     let _ = watching.await;
     if let Some(tunnels) = tunnels {
         let _ = tunnels.await;

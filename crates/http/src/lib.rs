@@ -41,6 +41,7 @@ use std::{net::SocketAddr, sync::Arc};
 pub use converse::{Listeners, Throttle};
 use duologue_bots::Bots;
 use duologue_calls::Calls;
+use duologue_outbound::Client;
 use duologue_store::Store;
 pub use metrics::Metrics;
 pub use rate::RateLimit;
@@ -95,6 +96,8 @@ pub struct App {
     pub throttle: Throttle,
     /// Those who listen to them.
     pub listeners: Listeners,
+    /// What webhooks are sent with: knows which URLs may be reached.
+    pub webhooks: Client,
 }
 
 /// Where a connection comes from, as an extension of its requests.

@@ -207,6 +207,20 @@ impl Client {
         &self.way.allow
     }
 
+    /// Whether a URL could be requested: it is one, and leads to an address that may be reached. Sends
+    /// nothing; a request checks anew.
+    ///
+    /// # Errors
+    /// What [`send`](Client::send) would answer as far as can be told without a connection.
+    pub async fn check(&self, url: &str) -> Result<(), Error> {
+        let hop = Hop::new(Request::new(Method::GET, url))?;
+        let request = hop.render()?;
+        match tokio::time::timeout(self.way.timeout, self.way.check(request.uri())).await {
+            Ok(result) => result,
+            Err(_) => Err(Error::ResolverFailed(request.uri().host().unwrap_or_default().to_owned())),
+        }
+    }
+
     /// Sends, follows redirects, and reads the answer.
     ///
     /// # Errors

@@ -71,9 +71,14 @@ impl Way {
         Way { allow: AllowList::everything(), ..self.clone() }
     }
 
+    /// Whether a URL leads to an address that may be reached.
+    pub(crate) async fn check(&self, uri: &Uri) -> Result<(), Error> {
+        let (host, port) = target(uri);
+        self.addresses(host, port).await.map(|_| ())
+    }
+
     async fn connect(&self, uri: &Uri) -> Result<TcpStream, Error> {
-        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-        let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
+        let (host, port) = target(uri);
         self.reach(host, port).await
     }
 
@@ -138,6 +143,12 @@ impl Way {
         let status = String::from_utf8_lossy(&answer).split(' ').nth(1).unwrap_or_default().to_owned();
         if status.starts_with('2') { Ok(stream) } else { Err(Error::Proxy(status)) }
     }
+}
+
+/// Host, without brackets, and port.
+fn target(uri: &Uri) -> (&str, u16) {
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    (host, uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 }))
 }
 
 /// Connects to the first address that answers; each gets its share of the time.

@@ -467,7 +467,7 @@ impl Script for Delete {
         ] {
             tx.execute(sql, params![&bot.id]).await?;
         }
-        Ok(())
+        crate::webhooks::manage::forget_bot(tx, &bot.id).await
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
     sql::{Row, padded},
     tag_index::{self, Discriminator},
     tx::{Script, Tx},
+    webhooks,
 };
 
 pub(crate) const COLUMNS: &str = "e.id, e.owner, e.channel, e.tags, e.properties, e.current_task_id, e.current_workflow_id, e.message_count, e.created_at, e.updated_at";
@@ -112,6 +113,7 @@ pub(crate) async fn insert(tx: &mut Tx<'_>, who: &Identity, new: &NewConversatio
         properties: new.properties.clone(),
     };
     put(tx, who, &conversation).await?;
+    webhooks::conversation_created(tx, who, &conversation).await?;
     Ok(seen_by(conversation, who))
 }
 
@@ -377,6 +379,7 @@ impl Script for Delete {
         }
         let at = tx.now();
         tx.touches().conversation(&ConversationId::new(id.as_str()), at);
+        webhooks::forget_conversation(tx, id).await?;
         tag_index::forget(tx, id).await
     }
 }

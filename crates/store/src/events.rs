@@ -21,7 +21,9 @@ use crate::{
     params,
     sql::{Param, Row, padded},
     tx::{Script, Tx},
-    users, workflows,
+    users,
+    webhooks::{self, OfEvent},
+    workflows,
 };
 
 pub(crate) const INSERT: &str = "INSERT INTO events (bot_id, id, owner, type, payload, status, failure_reason, conversation_id, user_id, message_id, workflow_id, due_at, created_at) \
@@ -155,10 +157,24 @@ pub(crate) async fn insert(
     } else {
         tx.execute(INSERT, row).await?;
     }
-    if let Some(due) = due {
-        tx.touches().due(due);
+    match due {
+        Some(due) => tx.touches().due(due),
+        None => webhooks::events_happened(tx, &[(who.bot.as_str(), told(&event))]).await?,
     }
     Ok(event)
+}
+
+/// An event as webhooks are told of it.
+fn told(event: &Event) -> OfEvent<'_> {
+    OfEvent {
+        id: event.id.as_str(),
+        created_at: event.created_at,
+        r#type: &event.kind,
+        payload: &event.payload,
+        conversation_id: event.conversation_id.as_deref(),
+        user_id: event.user_id.as_deref(),
+        message_id: event.message_id.as_deref(),
+    }
 }
 
 fn seen_by(mut event: Event, who: &Identity) -> Event {
@@ -363,7 +379,7 @@ pub(crate) async fn release_due(tx: &mut Tx<'_>, limit: i64) -> Result<usize> {
         .query(
             "UPDATE events SET status = 'pending', due_at = NULL WHERE status = 'scheduled' AND (bot_id, id) IN \
              (SELECT bot_id, id FROM events WHERE due_at <= ?1 ORDER BY due_at, id LIMIT ?2) \
-             RETURNING bot_id, id, type, conversation_id, workflow_id",
+             RETURNING bot_id, id, type, conversation_id, workflow_id, payload, user_id, message_id, created_at",
             params![tx.now(), limit],
         )
         .await?;
@@ -375,6 +391,10 @@ pub(crate) async fn release_due(tx: &mut Tx<'_>, limit: i64) -> Result<usize> {
             kind: row.text()?,
             conversation: row.opt_text()?,
             of_workflow: row.opt_text()?.is_some(),
+            payload: row.opt_json()?.unwrap_or_default(),
+            user: row.opt_text()?,
+            message: row.opt_text()?,
+            created_at: row.at()?,
         });
     }
     let bots: BTreeSet<String> = due.iter().map(|due| due.bot.clone()).collect();
@@ -391,6 +411,8 @@ pub(crate) async fn release_due(tx: &mut Tx<'_>, limit: i64) -> Result<usize> {
         })
         .collect();
     outbox::insert_many(tx, &rows).await?;
+    let told: Vec<(&str, OfEvent<'_>)> = due.iter().map(|due| (due.bot.as_str(), due.told())).collect();
+    webhooks::events_happened(tx, &told).await?;
     for due in unheard {
         let sql = "UPDATE events SET status = 'ignored' WHERE bot_id = ?1 AND id = ?2";
         tx.execute(sql, params![&due.bot, &due.id]).await?;
@@ -405,6 +427,24 @@ struct Due {
     kind: String,
     conversation: Option<String>,
     of_workflow: bool,
+    payload: Json,
+    user: Option<String>,
+    message: Option<String>,
+    created_at: Timestamp,
+}
+
+impl Due {
+    fn told(&self) -> OfEvent<'_> {
+        OfEvent {
+            id: &self.id,
+            created_at: self.created_at,
+            r#type: &self.kind,
+            payload: &self.payload,
+            conversation_id: self.conversation.as_deref(),
+            user_id: self.user.as_deref(),
+            message_id: self.message.as_deref(),
+        }
+    }
 }
 
 /// Many events of one kind for many bots at once, with their deliveries.
@@ -443,7 +483,24 @@ pub(crate) async fn insert_pending(tx: &mut Tx<'_>, kind: &str, about: &[Pending
         "",
     )
     .await?;
-    outbox::insert_many(tx, &waiting).await
+    outbox::insert_many(tx, &waiting).await?;
+    let told: Vec<(&str, OfEvent<'_>)> = ids
+        .iter()
+        .zip(about)
+        .map(|(id, event)| {
+            let told = OfEvent {
+                id: id.as_str(),
+                created_at: now,
+                r#type: kind,
+                payload: &event.payload,
+                conversation_id: event.conversation.as_deref(),
+                user_id: event.user.as_deref(),
+                message_id: None,
+            };
+            (event.bot.as_str(), told)
+        })
+        .collect();
+    webhooks::events_happened(tx, &told).await
 }
 
 /// One event of [`insert_pending`].

@@ -24,6 +24,7 @@
 //! * `actions` what bots have bots and integrations do.
 //! * `v12` bots made for Botpress v12: accounts, memories, key-value stores, turns.
 //! * `outbox` what must be delivered, and how deliveries ended; `recurring` events of a schedule.
+//! * `webhooks` what is sent to the URLs that operators subscribed.
 //! * `timers` what becomes due; `idempotency` answers kept for repeated requests.
 //! * `maintenance` backup and verification of the embedded engine.
 
@@ -64,6 +65,7 @@ pub mod tx;
 pub mod users;
 pub mod v12;
 mod vault;
+pub mod webhooks;
 pub mod workflows;
 pub mod workspaces;
 

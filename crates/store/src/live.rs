@@ -4,7 +4,7 @@
 //! time.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -21,6 +21,7 @@ pub struct Touches {
     pub(crate) outbox: Vec<BotId>,
     pub(crate) due: Option<Timestamp>,
     pub(crate) registrations: bool,
+    pub(crate) webhooks: BTreeSet<String>,
 }
 
 impl Touches {
@@ -33,6 +34,13 @@ impl Touches {
     pub fn outbox(&mut self, bot: &BotId) {
         if !self.outbox.contains(bot) {
             self.outbox.push(bot.clone());
+        }
+    }
+
+    /// Something waits to be sent to this webhook.
+    pub fn webhook(&mut self, id: &str) {
+        if !self.webhooks.contains(id) {
+            self.webhooks.insert(id.to_owned());
         }
     }
 
@@ -55,6 +63,7 @@ impl Touches {
         if let Some(at) = other.due {
             self.due(at);
         }
+        self.webhooks.extend(other.webhooks);
     }
 }
 
@@ -71,6 +80,8 @@ pub struct Live {
     /// Woken when the code of an instance is to be told of it.
     pub registrations: Notify,
     next_due: std::sync::atomic::AtomicI64,
+    /// Webhooks to which something waits to be sent.
+    pub webhooks: Webhooks,
 }
 
 impl Default for Live {
@@ -82,6 +93,7 @@ impl Default for Live {
             logs: Notify::new(),
             registrations: Notify::new(),
             next_due: std::sync::atomic::AtomicI64::new(i64::MAX),
+            webhooks: Webhooks::default(),
         }
     }
 }
@@ -110,6 +122,33 @@ impl Live {
         if touches.due.is_some_and(|at| at.millis() < self.next_due.load(std::sync::atomic::Ordering::Acquire)) {
             self.timers.notify_one();
         }
+        self.webhooks.wake(touches.webhooks);
+    }
+}
+
+/// Webhooks to look at, for the one who looks: no more than there are subscriptions.
+#[derive(Debug, Default)]
+pub struct Webhooks {
+    woken: Mutex<BTreeSet<String>>,
+    notify: Notify,
+}
+
+impl Webhooks {
+    fn wake(&self, ids: BTreeSet<String>) {
+        if !ids.is_empty() {
+            self.woken.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
+            self.notify.notify_one();
+        }
+    }
+
+    /// Those woken since the last call.
+    pub fn take(&self) -> BTreeSet<String> {
+        std::mem::take(&mut *self.woken.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits until some are woken.
+    pub async fn woken(&self) {
+        self.notify.notified().await;
     }
 }
 

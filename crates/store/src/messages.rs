@@ -20,6 +20,7 @@ use crate::{
     tag_index::{self, Discriminator},
     tx::{Script, Tx},
     users,
+    webhooks::{self, Hooks},
 };
 
 pub(crate) const COLUMNS: &str =
@@ -77,6 +78,9 @@ struct Place {
     scan_until: i64,
     /// Which events the bot hears of.
     hears: Option<String>,
+    hooks: Hooks,
+    /// The user of the Converse API whose conversation it is, where webhooks may want to know.
+    converse_user: Option<String>,
 }
 
 /// Locks the conversation and checks that the user may speak there; lets somebody new in.
@@ -86,7 +90,10 @@ async fn enter(tx: &mut Tx<'_>, who: &Identity, conversation: &ConversationId, u
             "SELECT c.owner, c.last_seq, c.last_at, c.created_at, c.updated_at, \
              (SELECT b.scan_until FROM bots b WHERE b.id = c.bot_id), \
              (SELECT p.active FROM participants p WHERE p.conversation_id = c.id AND p.user_id = ?3), \
-             (SELECT b.hears FROM bots b WHERE b.id = c.bot_id) \
+             (SELECT b.hears FROM bots b WHERE b.id = c.bot_id), \
+             (SELECT w.hooks FROM webhook_bots w WHERE w.bot_id = c.bot_id), \
+             (SELECT v.user_id FROM webhook_bots w CROSS JOIN v12_conversations v \
+             WHERE w.bot_id = c.bot_id AND v.conversation_id = c.id) \
              FROM conversations c WHERE c.id = ?1 AND c.bot_id = ?2 {for_update}",
             params![conversation, &who.bot, user],
         )
@@ -96,6 +103,7 @@ async fn enter(tx: &mut Tx<'_>, who: &Identity, conversation: &ConversationId, u
     let (owner, seq, last_at) = (row.text()?, row.int()?, row.at()?);
     let (created_at, updated_at) = (row.at()?, row.at()?);
     let (scan_until, active, hears) = (row.opt_int()?.unwrap_or(0), row.opt_int()?, row.opt_text()?);
+    let (hooks, converse_user) = (Hooks::parse(row.opt_text()?.as_deref()), row.opt_text()?);
     if !who.is_bot() && owner != who.view.owner() {
         return Err(missing());
     }
@@ -107,6 +115,8 @@ async fn enter(tx: &mut Tx<'_>, who: &Identity, conversation: &ConversationId, u
         updated_at,
         scan_until,
         hears,
+        hooks,
+        converse_user,
     };
     if active != Some(1) {
         let user = users::referenced(tx, who, user.as_str()).await?;
@@ -227,30 +237,37 @@ async fn write(tx: &mut Tx<'_>, who: &Identity, place: &Place, message: &Message
         let (user, message) = (Param::from(&message.user_id), Param::from(&message.id));
         [bot, Param::from(id), owner, Param::from(&place.id), user, message, place.at.into(), status.into()]
     };
-    let written = [(INSERT, insert), (TOUCH, touch), (conversations::MOVE, order)];
-    let [insert, touch, order] = written;
+    let mut told = webhooks::Rows::default();
+    told.message(tx, &place.hooks, &who.bot, message, place.converse_user.as_deref());
+    let told = told.statement();
+    let mut statements = vec![(INSERT, insert), (TOUCH, touch), (conversations::MOVE, order)];
+    statements.extend(told.as_ref().map(|(sql, params)| (sql.as_str(), *params)));
     match &consequence {
         Consequence::Announce(event) => {
             let outbox = params![event, &who.bot, "", Kind::Announced.name(), &place.id, place.at];
-            tx.execute_all(&[insert, touch, order, (outbox::INSERT, outbox)]).await?;
+            statements.push((outbox::INSERT, outbox));
+            tx.execute_all(&statements).await?;
             tx.touches().outbox(&who.bot);
         }
         Consequence::Event(id) => {
             let outbox = params![id, &who.bot, "", Kind::Event.name(), &place.id, place.at];
             let event = event(id, "pending");
-            tx.execute_all(&[insert, touch, order, (EVENT, &event), (outbox::INSERT, outbox)]).await?;
+            statements.extend([(EVENT, &event[..]), (outbox::INSERT, outbox)]);
+            tx.execute_all(&statements).await?;
             tx.touches().outbox(&who.bot);
         }
         Consequence::Deliver => {
             let outbox = params![&message.id, &who.bot, &place.owner, Kind::Message.name(), &place.id, place.at];
-            tx.execute_all(&[insert, touch, order, (outbox::INSERT, outbox)]).await?;
+            statements.push((outbox::INSERT, outbox));
+            tx.execute_all(&statements).await?;
             tx.touches().outbox(&who.bot);
         }
         Consequence::UnheardEvent(id) => {
             let event = event(id, "ignored");
-            tx.execute_all(&[insert, touch, order, (EVENT, &event)]).await?;
+            statements.push((EVENT, &event));
+            tx.execute_all(&statements).await?;
         }
-        Consequence::Unheard | Consequence::None => tx.execute_all(&[insert, touch, order]).await?,
+        Consequence::Unheard | Consequence::None => tx.execute_all(&statements).await?,
     }
     if !message.tags.is_empty() {
         tag_index::update(tx, &who.bot, "m", message.id.as_str(), message.created_at, &Tags::default(), &message.tags)
@@ -557,6 +574,7 @@ impl Script for Delete {
             ])
             .await?;
             conversations::feed(tx, &conversation, "message_deleted", &self.id).await?;
+            webhooks::forget_subject(tx, &self.id).await?;
         }
         tag_index::forget(tx, &self.id).await
     }

@@ -13,6 +13,7 @@ pub(crate) const MIGRATIONS: &[(&str, &str)] = &[
     ("platform", include_str!("../migrations/0004_platform.sql")),
     ("logs", include_str!("../migrations/0005_logs.sql")),
     ("integrations", include_str!("../migrations/0006_integrations.sql")),
+    ("webhooks", include_str!("../migrations/0007_webhooks.sql")),
 ];
 
 /// The version that this binary writes.

@@ -9,7 +9,7 @@ use duologue_model::Timestamp;
 use crate::{
     Result, Store, actions, events, hosted, idempotency, logs, messages, params, recurring, states, tasks,
     tx::{Script, Tx},
-    v12, workflows,
+    v12, webhooks, workflows,
 };
 
 /// Rows settled in one transaction, so that others wait no longer than some milliseconds.
@@ -117,6 +117,7 @@ impl Script for Tidy {
         gone += actions::tidy(tx).await?;
         gone += v12::kvs::tidy(tx).await?;
         recurring::correct(tx).await?;
+        gone += webhooks::history::tidy(tx).await?;
         gone += logs::tidy(tx).await?;
         let tokens = hosted::tidy(tx).await?;
         Ok((gone + tokens, tokens > 0))

@@ -15,6 +15,7 @@ use crate::{
     sql::{Row, padded},
     tag_index::{self, Discriminator},
     tx::{Script, Tx},
+    webhooks,
 };
 
 pub(crate) const COLUMNS: &str =
@@ -126,6 +127,7 @@ pub(crate) async fn insert(tx: &mut Tx<'_>, who: &Identity, new: &NewUser) -> Re
         attributes: attributes(&new.attributes, None),
     };
     put(tx, who, who.view.owner(), &user).await?;
+    webhooks::user_created(tx, who, &user).await?;
     Ok(Stored { owner: String::new(), user }.seen_by(who))
 }
 
@@ -323,6 +325,7 @@ impl Script for Delete {
             ("DELETE FROM past_positions WHERE bot_id = ?1 AND kind = 'u' AND id = ?2", params![&self.who.bot, id]),
         ])
         .await?;
+        webhooks::forget_subject(tx, id).await?;
         tag_index::forget(tx, id).await
     }
 }

@@ -97,8 +97,13 @@ impl Vault {
             .collect()
     }
 
+    /// Whether it was sealed with the key that seals now.
+    pub(crate) fn is_current(&self, sealed: &Sealed) -> bool {
+        self.keys.first().is_some_and(|key| key.fingerprint == sealed.0)
+    }
+
     /// The value.
-    fn open(&self, name: &str, sealed: &Sealed) -> Result<String> {
+    pub(crate) fn open(&self, name: &str, sealed: &Sealed) -> Result<String> {
         let Some(key) = self.keys.iter().find(|key| key.fingerprint == sealed.0) else {
             return Err(Error::Setup(format!(
                 "the secret {name} was encrypted with another key: start with the DUOLOGUE_SECRET_KEY of before, or set the secret again"
@@ -191,6 +196,7 @@ impl Store {
     pub async fn use_secret_key(mut self, key: &str) -> Result<Self> {
         self.vault.prefer(key);
         self.seal_again(true).await?;
+        self.seal_webhooks_again().await?;
         Ok(self)
     }
 

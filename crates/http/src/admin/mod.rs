@@ -16,6 +16,7 @@ mod logs;
 mod plugins;
 mod shareable;
 mod versions;
+mod webhooks;
 mod workspace_members;
 mod workspaces;
 
@@ -43,6 +44,7 @@ pub(crate) const ROUTES: &[&[Route]] = &[
     plugins::ROUTES,
     shareable::ROUTES,
     versions::ROUTES,
+    webhooks::ROUTES,
     workspace_members::ROUTES,
     workspaces::ROUTES,
 ];

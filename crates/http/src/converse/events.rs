@@ -24,7 +24,7 @@ use duologue_model::{
 use duologue_store::{
     Store,
     live::Live,
-    v12::listen::{Heard, News},
+    v12::listen::{self, Heard, News},
 };
 use duologue_v12::ApiError;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
@@ -266,18 +266,9 @@ fn event(mut out: String, heard: &Heard) -> String {
     out
 }
 
-/// A message as it stands in `responses`: its payload, with the type.
+/// A message as it stands in `responses`.
 fn payload(heard: &Heard) -> String {
-    let text = heard.payload.text().trim();
-    let members: Option<HashMap<std::borrow::Cow<'_, str>, serde::de::IgnoredAny>> = serde_json::from_str(text).ok();
-    match (members, text.strip_prefix('{')) {
-        (Some(members), Some(rest)) if !members.contains_key("type") => {
-            let kind = serde_json::Value::from(heard.kind.as_str());
-            let comma = if members.is_empty() { "" } else { "," };
-            format!("{{\"type\":{kind}{comma}{}", rest.trim_start())
-        }
-        _ => text.to_owned(),
-    }
+    listen::response(&heard.kind, &heard.payload)
 }
 
 // ---- who is woken

@@ -66,6 +66,7 @@ impl Bed {
             bots: None,
             throttle: Throttle::new(false),
             listeners: Listeners::default(),
+            webhooks: duologue_outbound::Client::new(duologue_outbound::Settings::default()).unwrap(),
         };
         Bed {
             router: duologue_http::router(Arc::new(app)),

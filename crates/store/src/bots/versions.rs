@@ -136,7 +136,8 @@ impl Snapshot {
             change.check()?;
             integrations.insert(alias.clone(), Some(change));
         }
-        instances::apply(tx, &bot, &integrations, true).await?;
+        let steps = instances::plan(tx, &bot, &integrations, true).await?;
+        instances::write(tx, &bot, &steps).await?;
         note_hearing(tx, &bot).await
     }
 }

@@ -6,6 +6,8 @@
 //!
 //! What was handed over to a listener isn't late any more ([`super::turns`]).
 
+use std::{borrow::Cow, collections::HashMap};
+
 use duologue_model::{
     Identity, Json, Timestamp,
     id::{BotId, ConversationId},
@@ -108,6 +110,34 @@ impl Script for HandOver {
                    AND EXISTS (SELECT 1 FROM conversations c WHERE c.id = ?1 AND c.last_at >= ?2)";
         tx.execute(sql, params![&self.conversation, self.until]).await?;
         Ok(())
+    }
+}
+
+/// Notes how far a conversation's messages have reached the user by webhooks: up to the last one before the
+/// first that has not.
+pub(crate) async fn handed_over(tx: &mut Tx<'_>, conversation: &str) -> Result<()> {
+    let sql = "UPDATE v12_conversations SET delivered_at = COALESCE((\
+               SELECT MAX(w.position) FROM webhook_messages w WHERE w.conversation_id = ?1 AND w.status = 'delivered' \
+               AND w.position > v12_conversations.delivered_at AND NOT EXISTS (\
+               SELECT 1 FROM messages m WHERE m.conversation_id = ?1 AND m.created_at > v12_conversations.delivered_at \
+               AND m.created_at < w.position AND m.direction = 'outgoing' AND NOT EXISTS (\
+               SELECT 1 FROM webhook_messages x WHERE x.conversation_id = ?1 AND x.position = m.created_at AND x.status = 'delivered'))), \
+               delivered_at) WHERE conversation_id = ?1";
+    tx.execute(sql, params![conversation]).await?;
+    Ok(())
+}
+
+/// A message as it stands in `responses`: its payload, with the type.
+pub fn response(kind: &str, payload: &Json) -> String {
+    let text = payload.text().trim();
+    let members: Option<HashMap<Cow<'_, str>, serde::de::IgnoredAny>> = serde_json::from_str(text).ok();
+    match (members, text.strip_prefix('{')) {
+        (Some(members), Some(rest)) if !members.contains_key("type") => {
+            let kind = serde_json::Value::from(kind);
+            let comma = if members.is_empty() { "" } else { "," };
+            format!("{{\"type\":{kind}{comma}{}", rest.trim_start())
+        }
+        _ => text.to_owned(),
     }
 }
 

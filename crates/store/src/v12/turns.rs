@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use duologue_model::{
-    Conversation, Identity, Json, Tags, Timestamp, User,
+    Conversation, Direction, Identity, Json, Message, Tags, Timestamp, User,
     id::{BotId, ConversationId, MessageId, UserId},
 };
 
@@ -25,6 +25,7 @@ use crate::{
     sql::{Param, Row},
     tx::{Script, Tx},
     users,
+    webhooks::{self, Hooks},
 };
 
 /// How many turns of a conversation are kept.
@@ -217,6 +218,7 @@ pub(super) struct Place {
     last_at: Timestamp,
     updated_at: Timestamp,
     scan_until: i64,
+    hooks: Hooks,
 }
 
 impl Script for Commit {
@@ -241,7 +243,8 @@ impl Script for Commit {
             forget(tx, &self.bot, user).await?;
         }
         let incoming = self.incoming.iter().map(|said| (true, said));
-        let said = Next::new(tx, &mut place, incoming.chain(self.replies.iter().map(|said| (false, said))));
+        let said = incoming.chain(self.replies.iter().map(|said| (false, said)));
+        let said = Next::new(tx, &mut place, said, (!self.delivered).then_some(self.user.as_str()));
         self.remember(tx, &who, &place, said).await?;
         self.follow_up(tx, &who).await?;
         Ok(Committed::Done(late))
@@ -294,7 +297,8 @@ impl Commit {
         }
         for elsewhere in &self.elsewhere {
             let mut place = enter(tx, who, &elsewhere.user).await?;
-            let said = Next::new(tx, &mut place, std::iter::once((false, &elsewhere.said)));
+            let said =
+                Next::new(tx, &mut place, std::iter::once((false, &elsewhere.said)), Some(elsewhere.user.as_str()));
             said.write(tx, who, &place, &[]).await?;
         }
         Ok(())
@@ -317,7 +321,8 @@ async fn find(tx: &mut Tx<'_>, who: &Identity, user: &str) -> Result<Option<Plac
     let row = tx
         .query_opt(
             "SELECT v.conversation_id, c.owner, v.chat_user_id, v.delivered_at, v.turns, c.last_seq, c.last_at, c.updated_at, \
-             (SELECT b.scan_until FROM bots b WHERE b.id = v.bot_id) \
+             (SELECT b.scan_until FROM bots b WHERE b.id = v.bot_id), \
+             (SELECT w.hooks FROM webhook_bots w WHERE w.bot_id = v.bot_id) \
              FROM v12_conversations v JOIN conversations c ON c.id = v.conversation_id \
              WHERE v.bot_id = ?1 AND v.user_id = ?2 {for_update}",
             params![&who.bot, user],
@@ -334,6 +339,7 @@ async fn find(tx: &mut Tx<'_>, who: &Identity, user: &str) -> Result<Option<Plac
             last_at: row.at()?,
             updated_at: row.at()?,
             scan_until: row.opt_int()?.unwrap_or(0),
+            hooks: Hooks::parse(row.opt_text()?.as_deref()),
         })
     })
     .transpose()
@@ -357,6 +363,7 @@ async fn make(tx: &mut Tx<'_>, who: &Identity, user: &str) -> Result<Place> {
         attributes: None,
     };
     users::put(tx, who, "", &chat_user).await?;
+    webhooks::user_created(tx, who, &chat_user).await?;
     let conversation = Conversation {
         id: tx.ids().id(now),
         current_task_id: None,
@@ -370,6 +377,7 @@ async fn make(tx: &mut Tx<'_>, who: &Identity, user: &str) -> Result<Place> {
         properties: None,
     };
     conversations::put(tx, who, &conversation).await?;
+    webhooks::conversation_created(tx, who, &conversation).await?;
     participants::enter(tx, who, &conversation, &chat_user, true).await?;
     let own = users::find(tx, who, who.bot.as_str(), false).await?;
     if let Some(own) = own {
@@ -392,6 +400,7 @@ async fn make(tx: &mut Tx<'_>, who: &Identity, user: &str) -> Result<Place> {
         last_at: Timestamp::default(),
         updated_at: now,
         scan_until: crate::bots::scan_until(tx, &who.bot).await?,
+        hooks: webhooks::hooks(tx, &who.bot).await?,
     })
 }
 
@@ -421,12 +430,14 @@ impl Script for Adopt {
     }
 }
 
-/// Messages of the bot that nobody was there to take.
+/// Messages of the bot that nobody was there to take, and no webhook took.
 async fn late(tx: &mut Tx<'_>, place: &Place) -> Result<Vec<Said>> {
     let rows = tx
         .query(
             "SELECT type, payload FROM messages WHERE conversation_id = ?1 AND created_at > ?2 \
-             AND direction = 'outgoing' ORDER BY created_at, id LIMIT ?3",
+             AND direction = 'outgoing' AND NOT EXISTS (SELECT 1 FROM webhook_messages w \
+             WHERE w.conversation_id = ?1 AND w.position = messages.created_at AND w.status = 'delivered') \
+             ORDER BY created_at, id LIMIT ?3",
             params![&place.conversation, place.delivered_at, LATE],
         )
         .await?;
@@ -439,6 +450,8 @@ struct Next<'s> {
     said: Vec<Placed<'s>>,
     /// The conversation's place in the order of last change before them.
     before: Timestamp,
+    /// The user, if nobody waits for them.
+    outside: Option<&'s str>,
 }
 
 struct Placed<'s> {
@@ -450,8 +463,14 @@ struct Placed<'s> {
 }
 
 impl<'s> Next<'s> {
-    /// Gives each message (whether the user said it, what) its place.
-    fn new(tx: &Tx<'_>, place: &mut Place, said: impl Iterator<Item = (bool, &'s Said)>) -> Next<'s> {
+    /// Gives each message (whether the user said it, what) its place. `outside`: the user, if nobody waits
+    /// for them.
+    fn new(
+        tx: &Tx<'_>,
+        place: &mut Place,
+        said: impl Iterator<Item = (bool, &'s Said)>,
+        outside: Option<&'s str>,
+    ) -> Next<'s> {
         let before = place.updated_at;
         let placed = said.map(|(from_user, said)| {
             place.last_at = tx.now().max(place.last_at.plus_millis(1));
@@ -462,7 +481,35 @@ impl<'s> Next<'s> {
         if !said.is_empty() {
             place.updated_at = place.last_at.max(before.plus_millis(1));
         }
-        Next { said, before }
+        Next { said, before, outside }
+    }
+
+    /// What webhooks are told of them.
+    fn told(&self, tx: &mut Tx<'_>, who: &Identity, place: &Place) -> webhooks::Rows {
+        let mut told = webhooks::Rows::default();
+        if place.hooks.is_empty() {
+            return told;
+        }
+        for placed in &self.said {
+            let (direction, user_id) = match placed.from_user {
+                true => (Direction::Incoming, place.chat_user.clone()),
+                false => (Direction::Outgoing, who.bot.as_user()),
+            };
+            let message = Message {
+                id: placed.id.clone(),
+                created_at: placed.at,
+                updated_at: placed.at,
+                kind: placed.said.kind.clone(),
+                payload: placed.said.payload.clone(),
+                direction,
+                user_id,
+                conversation_id: place.conversation.clone(),
+                tags: Tags::default(),
+                origin: None,
+            };
+            told.message(tx, &place.hooks, &who.bot, &message, self.outside);
+        }
+        told
     }
 
     fn rows(&'s self, who: &'s Identity, place: &'s Place) -> Vec<[Param<'s>; messages::WRITTEN_COLUMNS]> {
@@ -504,6 +551,7 @@ impl<'s> Next<'s> {
         statements.extend(more);
         tx.execute_all(&statements).await?;
         messages::write_many(tx, many).await?;
+        self.told(tx, who, place).write(tx).await?;
         let (from, to) = (self.before.millis(), place.updated_at.millis());
         crate::page::moved(tx, &who.bot, "c", place.conversation.as_str(), from, to, place.scan_until).await?;
         if !place.owner.is_empty() {

@@ -24,6 +24,7 @@ mod tags;
 mod timers;
 mod users;
 mod v12;
+mod webhooks;
 mod workflows;
 mod workspaces;
 

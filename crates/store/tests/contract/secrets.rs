@@ -35,7 +35,7 @@ impl Script for InClear {
     }
 }
 
-async fn reopened(bed: &mut Bed, key: Option<&str>) {
+pub(crate) async fn reopened(bed: &mut Bed, key: Option<&str>) {
     bed.restart().await;
     if let Some(key) = key {
         bed.store.close();

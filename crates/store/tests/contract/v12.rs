@@ -88,11 +88,11 @@ fn object(text: &str) -> Json {
     Json::of(&serde_json::from_str::<serde_json::Value>(text).unwrap())
 }
 
-fn said(text: &str) -> Said {
+pub(crate) fn said(text: &str) -> Said {
     Said { kind: "text".into(), payload: json(serde_json::json!({"type": "text", "text": text})) }
 }
 
-fn turn(bed: &Bed, user: &str, before: i64, incoming: Option<&str>, replies: &[&str]) -> Commit {
+pub(crate) fn turn(bed: &Bed, user: &str, before: i64, incoming: Option<&str>, replies: &[&str]) -> Commit {
     Commit {
         bot: bed.bot.clone(),
         user: user.into(),
@@ -118,7 +118,7 @@ fn turn(bed: &Bed, user: &str, before: i64, incoming: Option<&str>, replies: &[&
     }
 }
 
-fn texts(committed: &Committed) -> Vec<String> {
+pub(crate) fn texts(committed: &Committed) -> Vec<String> {
     let Committed::Done(late) = committed else { panic!("stale") };
     late.iter().map(|said| said.payload.text().to_owned()).collect()
 }
