@@ -10,6 +10,7 @@
 pub mod bare;
 mod child;
 mod converse;
+mod delivery;
 mod engine;
 mod load;
 mod scenarios;
@@ -37,6 +38,8 @@ pub enum Scenario {
     Start,
     /// Turns of a v12 bot over the Converse API, against createMessage.
     Converse,
+    /// Round trips through a bot, beside failing bots, and of very many expiring states.
+    Delivery,
     /// The v12 engine by itself: conditions, loading, scripts, the memory of 1,000 bots.
     Engine,
     /// createMessage on PostgreSQL, against a bare insert over the same number of connections.
@@ -90,6 +93,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
     for scenario in chosen {
         match scenario {
             Scenario::Converse => converse::converse(&args).await?,
+            Scenario::Delivery => delivery::delivery(&args).await?,
             Scenario::Engine => engine::engine(&args).await?,
             Scenario::Start => scenarios::start(&args).await?,
             Scenario::Messages => scenarios::messages(&args).await?,

@@ -125,11 +125,16 @@ pub(crate) async fn run(
     while let Some(done) = running.join_next().await {
         all.extend(done.map_err(|e| Error::Unexpected(e.to_string()))??);
     }
+    Ok(figures(all, seconds))
+}
+
+/// The figures of a run of so many seconds, out of the microseconds that each request took.
+pub(crate) fn figures(mut all: Vec<u32>, seconds: u64) -> Figures {
     all.sort_unstable();
     let at = |share: f64| {
         Duration::from_micros(u64::from(all.get((all.len() as f64 * share) as usize).copied().unwrap_or(0)))
     };
-    Ok(Figures { per_second: all.len() as f64 / seconds as f64, p50: at(0.50), p99: at(0.99) })
+    Figures { per_second: all.len() as f64 / seconds as f64, p50: at(0.50), p99: at(0.99) }
 }
 
 /// The run whose rate is in the middle.

@@ -26,7 +26,7 @@ mod case {
     use crate::{
         Place,
         bot::{Reply, TestBot},
-        support::duologue,
+        support::{Server, duologue},
         text, until,
     };
 
@@ -124,23 +124,24 @@ mod case {
         assert_eq!(bot.calls()[1].event()["id"], bot.calls()[0].event()["id"]);
     }
 
-    /// Speaks in many conversations while servers are killed; what the bot does is done once.
+    /// Very many messages while servers are killed; what the bot does is done once.
     pub async fn ten_thousand_messages_over_power_cuts(database: Option<String>) {
         const PLACES: usize = 100;
         const EACH: usize = 100;
+        /// How many of each are said through the API; the others are copied, which is sooner done.
+        const SAID: usize = 3;
         let effects: Arc<Mutex<HashMap<String, Vec<usize>>>> = Arc::default();
         let done: Arc<Mutex<HashSet<String>>> = Arc::default();
         let bot = TestBot::serve({
             let (effects, done) = (effects.clone(), done.clone());
             move |call, before| {
                 let event = call.event()["id"].as_str().unwrap().to_owned();
+                let n: usize = call.text().parse().unwrap();
                 // As a bot should: the id of an event says whether it was seen to.
                 if done.lock().unwrap().insert(event) {
-                    let n = call.text().parse().unwrap();
                     effects.lock().unwrap().entry(call.conversation().to_owned()).or_default().push(n);
                 }
                 // Some fail at first, and some for good.
-                let n: usize = call.text().parse().unwrap();
                 async move {
                     match n {
                         57 => Reply::Status(400, r#"{"type":"Runtime","code":400,"message":"never"}"#),
@@ -156,61 +157,74 @@ mod case {
         for _ in 0..PLACES {
             places.push(place.conversation().await);
         }
-        // Half of it is said while nobody delivers, so that there is a backlog to work off.
-        let speak = |from: usize, to: usize, people: duologue_client::Client| {
-            let places = &places;
-            async move {
-                futures_util::stream::iter(places)
-                    .for_each_concurrent(32, |(conversation, user)| {
-                        let people = people.clone();
-                        async move {
-                            for n in from..to {
-                                people.create_message(text(conversation, user, &n.to_string())).await.unwrap();
-                            }
-                        }
-                    })
-                    .await;
-            }
+        let speak = async |n: usize, people: &duologue_client::Client| {
+            let say = |(conversation, user): &(_, _)| {
+                let message = text(conversation, user, &n.to_string());
+                async move { people.create_message(message).await.unwrap() }
+            };
+            futures_util::stream::iter(&places).map(say).buffer_unordered(16).collect::<Vec<_>>().await;
         };
+        speak(0, &place.people).await;
+        copy(&place.server, EACH - SAID).await;
         let began = Instant::now();
-        speak(0, EACH / 2, place.people.clone()).await;
         place.server.kill();
         place.server = place.server.another_with(&["--deliveries", "on"]);
         let second = database.as_ref().map(|_| place.server.another());
-        place.bot = place.server.client();
-        place.people = place.people_at(&place.server);
-        let speaker = place.people_at(second.as_ref().unwrap_or(&place.server));
-        // The one that holds the bot is killed while it delivers: where there is another, that takes over.
-        until(async || bot.count() > 800).await;
-        let killed = AtomicBool::new(false);
-        if second.is_some() {
-            let other = second.as_ref().unwrap();
-            tokio::join!(speak(EACH / 2, EACH, speaker), async {
-                until(async || bot.count() > 1500).await;
-                place.server.kill();
-                other.execute("UPDATE delivery_leases SET until = 0").await;
-                killed.store(true, Ordering::SeqCst);
-            });
-            place.bot = other.client();
-        } else {
-            place.server.kill();
-            place.restart();
-            speak(EACH / 2, EACH, place.people.clone()).await;
-            place.server.kill();
-            place.restart();
-        }
-        let server = second.as_ref().unwrap_or(&place.server);
+        // Whoever holds the bot is killed while it delivers; where there is another, that takes over.
+        until(async || bot.count() > PLACES * EACH / 4).await;
+        place.server.kill();
+        let mut server = match second {
+            Some(second) => second,
+            None => place.server.another(),
+        };
+        server.execute("UPDATE delivery_leases SET until = 0").await;
+        speak(EACH - 2, &place.people_at(&server)).await;
+        until(async || bot.count() > PLACES * EACH / 2).await;
+        server.kill();
+        server.execute("UPDATE delivery_leases SET until = 0").await;
+        server.restart();
+        speak(EACH - 1, &place.people_at(&server)).await;
         until(async || server.number("SELECT COUNT(*) FROM outbox").await == 0).await;
         eprintln!("{} messages in {:?}, {} calls", PLACES * EACH, began.elapsed(), bot.count());
 
         let expected: Vec<usize> = (0..EACH).collect();
-        let effects = effects.lock().unwrap();
+        let effects = effects.lock().unwrap().clone();
         assert_eq!(effects.len(), PLACES);
         assert!(effects.values().all(|order| *order == expected), "not in order, or not once");
         assert_eq!(server.number("SELECT COUNT(*) FROM dead_letters").await, PLACES as i64);
         let failed = server.number("SELECT COUNT(*) FROM events WHERE status = 'failed'").await;
         assert_eq!(failed, PLACES as i64);
         assert!(bot.count() >= PLACES * EACH);
+    }
+
+    /// Copies the first message of each conversation, with its delivery, so many times less one, as if
+    /// they had been said a millisecond after the other.
+    async fn copy(server: &Server, times: usize) {
+        // Ids of one instant sort by their random part, whose end is replaced by a number.
+        let id = |id: &str| format!("substr({id}, 1, length({id}) - 6) || substr(CAST(1000000 + n.i AS TEXT), 2)");
+        let numbers = format!("WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {times}) ");
+        let first = "m.seq = 1 AND m.direction = 'incoming'";
+        let (message, outbox) = (id("m.id"), id("o.id"));
+        server.execute("UPDATE outbox SET id = substr(id, 1, length(id) - 6) || '000000'").await;
+        server.execute("UPDATE messages SET id = substr(id, 1, length(id) - 6) || '000000'").await;
+        for sql in [
+            format!(
+                "{numbers} INSERT INTO messages (conversation_id, created_at, id, bot_id, seq, type, payload, direction, user_id, \
+                 origin, tags, updated_at, announced) SELECT m.conversation_id, m.created_at + n.i, {message}, m.bot_id, \
+                 m.seq + n.i, m.type, '{{\"text\":\"' || CAST(n.i AS TEXT) || '\"}}', m.direction, m.user_id, m.origin, m.tags, \
+                 m.updated_at, m.announced FROM n CROSS JOIN messages m WHERE {first}"
+            ),
+            format!(
+                "{numbers} INSERT INTO outbox (bot_id, id, target, kind, lane, at, attempts, due_at) \
+                 SELECT o.bot_id, {outbox}, o.target, o.kind, o.lane, o.at + n.i, 0, o.due_at FROM n CROSS JOIN outbox o"
+            ),
+            format!(
+                "UPDATE conversations SET last_seq = last_seq + {times}, message_count = message_count + {times}, \
+                 last_at = last_at + {times}"
+            ),
+        ] {
+            server.execute(&sql).await;
+        }
     }
 
     pub async fn dead_letters_are_looked_at_and_replayed(database: Option<String>) {

@@ -17,6 +17,7 @@ mod idempotency;
 mod integrations;
 mod logs;
 mod messages;
+mod outbox;
 mod scans;
 mod secrets;
 mod states;

@@ -348,3 +348,26 @@ contract! {
         assert_eq!(unknown, None);
     }
 }
+
+contract! {
+    /// A message that is stored already is answered by one turn, however often it is delivered.
+    async fn an_event_is_answered_once(bed: Bed) {
+        let conversation = bed.conversation(&[]).await;
+        let user = bed.user(&[]).await;
+        let adopt = || bed.store.adopt_v12_conversation(&bed.bot, conversation.clone(), user.clone());
+        let target = adopt().await.unwrap();
+        assert_eq!((target.as_str(), adopt().await.unwrap().as_str()), (conversation.as_str(), conversation.as_str()));
+        let links = duologue_store::events::Links { conversation: Some(conversation.as_str().into()), ..Default::default() };
+        let event = duologue_store::events::Create {
+            who: bed.who(), kind: "said".into(), payload: json(serde_json::json!({})), schedule: None, links,
+        };
+        let event = bed.store.write(event).await.unwrap();
+        let answers = Some(event.id.as_str().to_owned());
+        let first = Commit { answers: answers.clone(), ..turn(&bed, &target, 0, None, &["hello"]) };
+        assert!(matches!(bed.store.write(first).await.unwrap(), Committed::Done(_)));
+        let second = Commit { answers, ..turn(&bed, &target, 1, None, &["hello again"]) };
+        assert_eq!(bed.store.write(second).await.unwrap(), Committed::Answered);
+        let said = bed.store.get_conversation(bed.who(), conversation.as_str().into()).await.unwrap();
+        assert_eq!(said.message_count, 1);
+    }
+}
