@@ -255,7 +255,8 @@ pub async fn start(
     let output = Output::start(inner, &slot.code, &mut child);
     let (read, tell) = UnixStream::from_std(ours).map_err(failed)?.into_split();
     let mut control = Control { from: read, read: Vec::new(), tell };
-    let greeting = greet(&mut control, &home, &key);
+    let shared = matches!(slot.code, Code::Integration(_));
+    let greeting = greet(&mut control, &home, &key, shared);
     let port = match timeout(inner.settings.start_timeout, greeting).await {
         Ok(Some(Told::Port(port))) => port,
         Ok(Some(Told::Failed(reason))) => {
@@ -279,8 +280,7 @@ pub async fn start(
     let (orders, ordered) = mpsc::unbounded_channel();
     let process = Arc::new(Process {
         url: format!("http://127.0.0.1:{port}/"),
-        // Hexadecimal digits are fit for a header.
-        key: HeaderValue::from_str(&key).unwrap_or_else(|_| HeaderValue::from_static("")),
+        key: secret_header(&key),
         timeout: program.timeout,
         always_alive: program.always_alive,
         usage: Mutex::new(Usage {
@@ -314,6 +314,13 @@ pub async fn start(
     Ok(process)
 }
 
+fn secret_header(key: &str) -> HeaderValue {
+    // Hexadecimal digits are fit for a header.
+    let mut value = HeaderValue::from_str(key).unwrap_or_else(|_| HeaderValue::from_static(""));
+    value.set_sensitive(true);
+    value
+}
+
 fn prepared(inner: &Inner, program: &Program, command: Vec<OsString>, home: &Home, control: Pair) -> Command {
     // The heap, what lies outside it, and what Node needs itself.
     let data = (inner.settings.memory * 2 + 256) << 20;
@@ -335,8 +342,8 @@ fn prepared(inner: &Inner, program: &Program, command: Vec<OsString>, home: &Hom
     prepared
 }
 
-async fn greet(control: &mut Control, home: &Home, key: &str) -> Option<Told> {
-    let hello = serde_json::json!({ "bundle": home.bundle(), "key": key });
+async fn greet(control: &mut Control, home: &Home, key: &str, shared: bool) -> Option<Told> {
+    let hello = serde_json::json!({ "bundle": home.bundle(), "key": key, "shared": shared });
     control.tell.write_all(format!("{hello}\n").as_bytes()).await.ok()?;
     control.next().await
 }

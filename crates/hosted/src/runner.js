@@ -1,12 +1,14 @@
 'use strict'
 // Loads a bundle and serves its handler on loopback, for the server that started this process.
 //
-// File descriptor 0 is a socket to that server. It sends one line with the bundle's path and a key; this
-// answers with the port it listens on, or why the bundle can't be loaded. Afterwards the server asks now
-// and then whether the process still answers. When the socket closes, the server is gone, and so is this.
+// File descriptor 0 is a socket to that server. It sends one line with the bundle's path, a key, and
+// whether the code works for several bots; this answers with the port it listens on, or why the bundle
+// can't be loaded. Afterwards the server asks now and then whether the process still answers. When the
+// socket closes, the server is gone, and so is this.
 
 const http = require('node:http')
 const net = require('node:net')
+const { AsyncLocalStorage } = require('node:async_hooks')
 const { timingSafeEqual } = require('node:crypto')
 
 const KEY_HEADER = 'x-duologue-key'
@@ -34,6 +36,9 @@ process.on('uncaughtException', (error) => {
   process.exit(1)
 })
 
+// Runs a function on behalf of a bot. Following that costs time, so code that works for one bot isn't followed.
+const caller = { run: (bot, work, ...rest) => work(...rest) }
+
 let pending = ''
 let greeted = false
 control.setEncoding('utf8')
@@ -51,7 +56,8 @@ control.on('data', (chunk) => {
   }
 })
 
-function start({ bundle, key }) {
+function start({ bundle, key, shared }) {
+  if (shared) nameBots()
   let handler
   try {
     handler = handlerOf(require(bundle))
@@ -96,8 +102,23 @@ function receive(handler, request, response) {
       headers: request.headers,
       body: chunks.length === 0 ? undefined : Buffer.concat(chunks).toString('utf8'),
     }
-    answer(handler, call, response)
+    caller.run(request.headers['x-bot-id'], answer, handler, call, response)
   })
+}
+
+/**
+ * The code of an integration works for many bots, and lines of its log don't say for which. Those of the
+ * SDK's logger get the bot of the call that they were written in.
+ */
+function nameBots() {
+  const follow = new AsyncLocalStorage()
+  caller.run = (bot, ...rest) => follow.run(bot, ...rest)
+  const write = process.stdout.write
+  process.stdout.write = function (chunk, ...rest) {
+    const bot = follow.getStore()
+    const named = bot && typeof chunk === 'string' && chunk.startsWith('{"') && !chunk.includes('"botId"')
+    return write.call(this, named ? `{"botId":${JSON.stringify(bot)},${chunk.slice(1)}` : chunk, ...rest)
+  }
 }
 
 async function answer(handler, call, response) {

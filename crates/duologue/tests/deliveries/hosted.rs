@@ -145,24 +145,27 @@ mod case {
         let code = r#"
             const say = (more) => console.log(JSON.stringify({ level: 'info', options: {}, ...more }))
             exports.handler = async (request) => {
+              if (request.headers['x-bp-operation'] !== 'message_created') return
               const botId = request.headers['x-bot-id']
               const { payload } = JSON.parse(request.body)
               const who = process.env.BP_INTEGRATION_ID === request.headers['x-integration-id'] && !process.env.BP_BOT_ID
               say({ msg: `both ${payload.text} ${who}`, botId, visible_to_bot_owner: true, hidden_to_integration_owner: false })
               say({ msg: 'own', botId, visible_to_bot_owner: false, hidden_to_integration_owner: false })
               say({ msg: 'bot', botId, visible_to_bot_owner: true, hidden_to_integration_owner: true })
+              await new Promise((done) => setTimeout(done, 5))
+              say({ msg: 'unnamed', visible_to_bot_owner: true, hidden_to_integration_owner: true })
               say({ msg: 'forged', botId: 'bot_01H00000000000000000000000', visible_to_bot_owner: true, hidden_to_integration_owner: true })
             }"#;
         admin.update_integration(&place.integration, json!({ "code": code })).await.unwrap();
         let (conversation, _) = place.conversation().await;
         let bot = place.server.bot.as_str().into();
         place.bot.create_message(text(&conversation, &bot, "carried")).await.unwrap();
-        until(async || place.log().await.len() == 2).await;
+        until(async || place.log().await.len() == 3).await;
         let messages = |lines: Vec<LogLine>| lines.into_iter().map(|line| line.message).collect::<Vec<_>>();
-        assert_eq!(messages(place.log().await), ["both carried true", "bot"]);
+        assert_eq!(messages(place.log().await), ["both carried true", "bot", "unnamed"]);
         let own = admin.get_integration_logs(&place.integration, Timestamp::from_millis(0)).all().await.unwrap();
         assert_eq!(messages(own), ["both carried true", "own"]);
-        assert_eq!(place.server.number("SELECT COUNT(*) FROM logs").await, 4);
+        assert_eq!(place.server.number("SELECT COUNT(*) FROM logs").await, 5);
     }
 
     pub async fn a_stopped_server_leaves_nothing(database: Option<String>) {
