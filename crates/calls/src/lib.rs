@@ -4,7 +4,8 @@
 //! * `callees` who is called; `locks` who is changing a bot.
 //! * `registration` tells code that it was deployed or installed, and that it goes away.
 //! * `actions` has bots and integrations act; `creation` has integrations make users and conversations.
-//! * `webhooks` passes requests of the outside world to integrations.
+//! * `webhooks` passes requests of the outside world to integrations; `scripts` finds which, where they
+//!   share one.
 //!
 //! Called by `http`. What nobody waits for (events, messages) is called by `delivery`, which uses
 //! [`callees`] too. Nothing here serves HTTP or writes SQL, and no transaction is open during a call.
@@ -17,6 +18,7 @@ pub mod callees;
 mod creation;
 mod locks;
 mod registration;
+mod scripts;
 mod webhooks;
 
 use std::{future::Future, sync::Arc};

@@ -87,16 +87,6 @@ impl Calls {
         self.large.clone().acquire_owned().await.ok()
     }
 
-    /// Whether bots have an integration of this name installed.
-    pub async fn has_global(&self, _name: &str) -> Result<bool> {
-        Ok(false)
-    }
-
-    /// Passes a request to the shared webhook of an integration on, to the instance that its script finds.
-    pub async fn global(&self, name: &str, _incoming: Incoming) -> Result<Answer> {
-        Err(Refusal::not_found("integration", name).into())
-    }
-
     /// Whether somebody answers requests to this webhook. Refuses others.
     pub async fn check_webhook(&self, webhook: &str) -> Result<()> {
         self.open(webhook).await.map(|_| ())

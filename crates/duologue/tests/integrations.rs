@@ -638,6 +638,51 @@ async fn connecting_gives_an_instance_its_identifier() {
     assert_eq!(send(&bed.server, "GET /oauth\n", b"").await.status, 404);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shared_webhook_finds_its_instance() {
+    let extract = r#"
+        body = parse_json!(.body)
+        signature = encode_base16(hmac(.body, string!(.secrets.KEY)))
+        assert!(.headers."x-sig" == signature, message: "signed by somebody else")
+        to_string!(body.team.id)
+    "#;
+    let fallback = r#"{ "status": 202, "headers": {"x-by": "script"}, "body": encode_json({"path": .path}) }"#;
+    let identifier = json!({"extractScript": extract, "fallbackHandlerScript": fallback});
+    let bed = Bed::new(json!({"name": "acme/tester", "identifier": identifier, "secrets": {"KEY": "k"}})).await;
+    let post = |path: &str, body: &str| {
+        // printf '{"team":{"id":"T1"}}' | openssl dgst -sha256 -hmac k
+        let signature = "cf79a18c53aed714a10a25374a80dfcbb11e19aad0f5ad0441ddeac5225ec5f4";
+        let (head, body) = (format!("POST {path}\nx-sig: {signature}\n"), body.to_owned());
+        let server = &bed.server;
+        async move { send(server, &head, body.as_bytes()).await }
+    };
+    let body = r#"{"team":{"id":"T1"}}"#;
+    assert_eq!(post("/integration/global/acme/tester", body).await.status, 404);
+    bed.install(json!({})).await;
+    bed.code.heard();
+    let got = post("/integration/global/acme/tester/a/b?c=d", body).await;
+    assert_eq!((got.status, got.all("x-by"), got.json()), (202, vec!["script"], json!({"path": "/a/b"})));
+    bed.call(As::Integration, "POST /v1/chat/integrations/configure", json!({"identifier": "T1"})).await.ok();
+    bed.code.behaves(|_| async { Reply { status: 201, ..says(json!({"here": true})) } });
+    for path in ["/integration/global/acme/tester/a/b?c=d", "/integration/global/acme%2Ftester/a/b?c=d"] {
+        let got = post(path, body).await;
+        assert_eq!((got.status, got.json()), (201, json!({"here": true})), "{path}");
+        let req = bed.code.heard().pop().unwrap().body["req"].take();
+        assert_eq!((&req["path"], &req["query"], &req["body"]), (&json!("/a/b"), &json!("c=d"), &json!(body)));
+    }
+    // Another's signature finds nobody.
+    assert_eq!(post("/integration/global/acme/tester", r#"{"team": {"id": "T1"}}"#).await.status, 202);
+    assert_eq!(post("/integration/global/unknown/x", body).await.status, 404);
+    assert_eq!(bed.code.operations(), Vec::<String>::new());
+
+    let run =
+        |script: &str| bed.call(As::Owner, "POST /v1/admin/helper/vrl", json!({"data": {"a": "b"}, "script": script}));
+    let ran = run(".c = 1\n.a").await.ok();
+    assert_eq!(ran, json!({"data": {"a": "b", "c": 1}, "result": "b"}));
+    assert!(run("nonsense(").await.refused("Runtime").contains("line 1"));
+    run("abort").await.refused("Runtime");
+}
+
 fn actions() -> Value {
     let input = json!({"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]});
     json!({"greet": {"input": {"schema": input}, "output": {"schema": {"type": "object"}}}})

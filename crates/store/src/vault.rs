@@ -117,7 +117,7 @@ impl Vault {
         String::from_utf8(value).map_err(|_| damaged())
     }
 
-    fn open_all(&self, sealed: &BTreeMap<String, Sealed>) -> Result<BTreeMap<String, String>> {
+    pub(crate) fn open_all(&self, sealed: &BTreeMap<String, Sealed>) -> Result<BTreeMap<String, String>> {
         sealed.iter().map(|(name, sealed)| Ok((name.clone(), self.open(name, sealed)?))).collect()
     }
 }

@@ -832,6 +832,27 @@ impl Store {
     }
 }
 
+/// Whether somebody may do this much in a workspace.
+struct Enter {
+    actor: Actor,
+    least: Role,
+}
+
+impl Script for Enter {
+    type Out = ();
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
+        self.actor.enter(tx, self.least).await.map(|_| ())
+    }
+}
+
+impl Store {
+    /// Refuses whoever isn't a member of the workspace, or may do less than `least`: for operations that
+    /// touch none of its data.
+    pub async fn enter_workspace(&self, actor: Actor, least: Role) -> Result<()> {
+        self.read(&Enter { actor, least }).await
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

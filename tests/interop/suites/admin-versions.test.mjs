@@ -69,6 +69,8 @@ once('signing secrets are rotated', async (w) => {
   await refusedRaw('ResourceNotFound', 'POST', `/v1/admin/bots/${nobody('bot')}/signing-secrets/rotate`, { ...admin, body: {} })
 })
 
-every('no script is run in VRL', 'runVrl', async (w) => {
-  await w.refused('Runtime', w.asAdmin().runVrl({ data: {}, script: '.a = 1' }))
+every('scripts are run', 'runVrl', async (w) => {
+  const ran = await w.asAdmin().runVrl({ data: { a: 'b' }, script: '.c = upcase(.a)' })
+  assert.deepEqual(ran, { data: { a: 'b', c: 'B' }, result: 'B' })
+  await w.refused('Runtime', w.asAdmin().runVrl({ data: {}, script: 'nonsense(' }), /line 1/)
 })

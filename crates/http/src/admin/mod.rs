@@ -7,6 +7,7 @@ mod assets;
 mod baks;
 mod bots;
 mod deliveries;
+mod helper;
 mod hub;
 mod iaks;
 mod integrations;
@@ -35,6 +36,7 @@ pub(crate) const ROUTES: &[&[Route]] = &[
     baks::ROUTES,
     bots::ROUTES,
     deliveries::ROUTES,
+    helper::ROUTES,
     hub::ROUTES,
     iaks::ROUTES,
     integrations::ROUTES,

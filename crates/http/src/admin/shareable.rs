@@ -1,9 +1,8 @@
-//! Shareable ids of instances, rotation of signing secrets, and `runVrl` (`spec/cloud/admin.md`
-//! §§ 5.3, 6, 9).
+//! Shareable ids of instances, and rotation of signing secrets (`spec/cloud/admin.md` §§ 5.3, 6).
 
-use duologue_model::{Error as Refusal, ErrorKind, Json};
+use duologue_model::Error as Refusal;
 use duologue_store::bots::shareable::{Signer, Target};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::actor;
 use crate::{
@@ -12,16 +11,12 @@ use crate::{
     route::{Answer, Route},
 };
 
-/// Characters of a script.
-const MAX_SCRIPT: usize = 64 * 1024;
-
 pub(crate) const ROUTES: &[Route] = &[
     route!(Admin POST "/v1/admin/bots/{botId}/integrations/{integrationId}/shareable-id" createIntegrationShareableId create),
     route!(Admin GET "/v1/admin/bots/{botId}/integrations/{integrationId}/shareable-id" getIntegrationShareableId get),
     route!(Admin DELETE "/v1/admin/bots/{botId}/integrations/{integrationId}/shareable-id" deleteIntegrationShareableId delete),
     route!(Admin POST "/v1/admin/bots/{id}/signing-secrets/rotate" rotateBotSigningSecrets rotate_bot),
     route!(Admin POST "/v1/admin/integrations/{id}/signing-secrets/rotate" rotateIntegrationSigningSecrets rotate_integration),
-    route!(Admin POST "/v1/admin/helper/vrl" runVrl run_vrl),
 ];
 
 fn target(call: &Call) -> Result<Target, Refusal> {
@@ -68,18 +63,4 @@ async fn rotate(call: &Call, whose: Signer) -> Answer {
     call.json::<Nothing>()?;
     let new_signing_secret = call.app.store.rotate_signing_secret(actor, call.param(0), whose).await?;
     call::ok(&Rotated { new_signing_secret })
-}
-
-/// This server runs no VRL; scripts are kept for whoever does.
-async fn run_vrl(call: Call) -> Answer {
-    #[derive(Deserialize)]
-    struct Body {
-        data: Json,
-        script: String,
-    }
-    actor(&call)?;
-    let body: Body = call.json()?;
-    call::object("data", Some(&body.data))?;
-    call::text("script", &body.script, MAX_SCRIPT)?;
-    Err(Refusal::new(ErrorKind::Runtime, "This server does not run VRL scripts").into())
 }

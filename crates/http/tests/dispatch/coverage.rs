@@ -105,7 +105,7 @@ async fn covered_resources_are_complete() {
 }
 
 #[tokio::test]
-async fn what_calls_code_says_that_nothing_runs_it() {
+async fn what_calls_code_says_that_there_is_none() {
     let bed = Bed::new().await;
     let call = bed.post("/v1/chat/actions", json!({ "type": "slack:send", "input": {} })).await;
     call.assert_refused("ResourceNotFound", 404);

@@ -4,18 +4,27 @@
 //! Whoever is about to tell an instance's code of it has a while for that, [`GIVEN_UP_MILLIS`]. What is
 //! still pending then, because its process ended, is due and claimed by the next one that looks.
 
+use std::collections::BTreeMap;
+
 use duologue_model::{Error as Refusal, Identity, Json, Timestamp, View, id::BotId};
 
+use semver::Version;
+use serde::Deserialize;
+
 use crate::{
-    Result, Store,
+    Error, Result, Store,
     bots::instances::Status,
     callees::{self, INSTANCE_COLUMNS, InstanceCode},
+    integrations::definition::Identifier,
     params,
     tx::{Script, Tx},
 };
 
 /// How long telling an instance's code of it may take, retries included.
 pub const GIVEN_UP_MILLIS: i64 = 15 * 60 * 1000;
+
+/// How many versions of an integration are looked at for their scripts.
+const MOST_VERSIONS: usize = 10;
 
 /// Most characters of a reason that are kept.
 const LONGEST_REASON: usize = 2000;
@@ -277,6 +286,53 @@ impl Script for Connected {
     }
 }
 
+/// The scripts of an integration version with which instances are found (§ 6.3).
+#[derive(Clone, Default, PartialEq)]
+pub struct Scripts {
+    /// Finds the identifier in a request.
+    pub extract: Option<String>,
+    /// Answers a request if there is none, or nobody has it.
+    pub fallback: Option<String>,
+    /// What both may see: secrets by name.
+    pub secrets: BTreeMap<String, String>,
+}
+
+/// The versions of an integration that are installed somewhere, latest first.
+struct FindScripts(String);
+
+impl Script for FindScripts {
+    type Out = Vec<(String, String)>;
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<(String, String)>> {
+        let sql = "SELECT g.version, g.body, g.secrets FROM integrations g WHERE g.name = ?1 AND EXISTS \
+                   (SELECT 1 FROM instances i WHERE i.integration_id = g.id AND i.enabled = 1)";
+        let mut found = Vec::new();
+        for mut row in tx.query(sql, params![&self.0]).await? {
+            let version = Version::parse(&row.text()?).ok();
+            found.push((version, row.text()?, row.text()?));
+        }
+        found.sort_by(|a, b| b.0.cmp(&a.0));
+        Ok(found.into_iter().take(MOST_VERSIONS).map(|(_, body, secrets)| (body, secrets)).collect())
+    }
+}
+
+/// The instance of an integration that has this identifier.
+struct FindIdentified {
+    name: String,
+    identifier: String,
+}
+
+impl Script for FindIdentified {
+    type Out = Option<InstanceCode>;
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<InstanceCode>> {
+        let sql = format!(
+            "SELECT {INSTANCE_COLUMNS} FROM instances i CROSS JOIN integrations g WHERE g.id = i.integration_id \
+             AND i.identifier = ?1 AND g.name = ?2 AND i.enabled = 1 ORDER BY i.created_at LIMIT 1"
+        );
+        let row = tx.query_opt(&sql, params![&self.identifier, &self.name]).await?;
+        row.map(|mut row| callees::instance(&mut row)).transpose()
+    }
+}
+
 /// Takes the lock of a bot, unless another process has it.
 struct TryLock {
     bot: BotId,
@@ -339,6 +395,38 @@ impl Store {
     /// its code is told of it now.
     pub async fn connected(&self, bot: BotId, alias: String, identifier: Option<String>) -> Result<bool> {
         self.write(Connected { bot, alias, identifier }).await
+    }
+
+    /// The scripts of the installed versions of an integration, latest first; nothing if none is
+    /// installed.
+    pub async fn identifier_scripts(&self, name: &str) -> Result<Vec<Scripts>> {
+        #[derive(Deserialize)]
+        struct Body {
+            definition: Declared,
+        }
+        #[derive(Deserialize)]
+        struct Declared {
+            #[serde(default)]
+            identifier: Identifier,
+        }
+        let damaged = |error: serde_json::Error| Error::Corrupt(format!("integration {name}: {error}"));
+        let mut all: Vec<Scripts> = Vec::new();
+        for (body, secrets) in self.read(&FindScripts(name.to_owned())).await? {
+            let body: Body = serde_json::from_str(&body).map_err(damaged)?;
+            let Identifier { fallback_handler_script, extract_script } = body.definition.identifier;
+            let sealed = serde_json::from_str(&secrets).map_err(damaged)?;
+            let secrets = self.vault.open_all(&sealed)?;
+            let scripts = Scripts { extract: extract_script, fallback: fallback_handler_script, secrets };
+            if !all.contains(&scripts) {
+                all.push(scripts);
+            }
+        }
+        Ok(all)
+    }
+
+    /// The working instance of an integration, of any version, that has this identifier.
+    pub async fn identified(&self, name: &str, identifier: &str) -> Result<Option<InstanceCode>> {
+        self.read(&FindIdentified { name: name.to_owned(), identifier: identifier.to_owned() }).await
     }
 
     /// Takes, or keeps, the lock of a bot for so many milliseconds. Answers whether that succeeded.
