@@ -70,17 +70,6 @@ impl Calls {
         .await
     }
 
-    /// Tells the code of a bot and of what is installed in it, after a change that the store made alone.
-    pub async fn catch_up(&self, actor: Actor, id: String) -> Result<()> {
-        let this = self.clone();
-        self.to_the_end(async move {
-            let _held = this.lock(&BotId::new(id.as_str())).await?;
-            let bot = this.store.get_bot(actor.clone(), id).await?;
-            this.settle(actor, bot, Vec::new(), true).await.map(|_| ())
-        })
-        .await
-    }
-
     /// deleteBot. Code is told afterwards, as far as it can be reached.
     pub async fn delete_bot(&self, actor: Actor, id: String) -> Result<()> {
         let this = self.clone();

@@ -244,19 +244,14 @@ async fn save(tx: &mut Tx<'_>, bot: &Stored) -> Result<()> {
     Ok(())
 }
 
-async fn put_code(tx: &mut Tx<'_>, bot: &BotId, code: &str) -> Result<()> {
-    tx.execute(
-        "INSERT INTO bot_code (bot_id, code) VALUES (?1, ?2) ON CONFLICT (bot_id) DO UPDATE SET code = excluded.code",
-        params![bot, code],
-    )
-    .await?;
-    Ok(())
-}
-
 /// Applies what is kept beside the bot's row. Answers what that does to what is installed.
 async fn rest(tx: &mut Tx<'_>, bot: &Stored, change: &Change) -> Result<Vec<Step>> {
     if let Some(code) = &change.code {
-        put_code(tx, &bot.id, code).await?;
+        tx.execute(
+            "INSERT INTO bot_code (bot_id, code) VALUES (?1, ?2) ON CONFLICT (bot_id) DO UPDATE SET code = excluded.code",
+            params![&bot.id, code],
+        )
+        .await?;
     }
     plugins::apply(tx, bot, &change.plugins).await?;
     let steps = instances::plan(tx, bot, &change.integrations, change.by_alias).await?;

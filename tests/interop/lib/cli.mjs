@@ -2,7 +2,7 @@
 // run as a developer runs them.
 
 import { spawn } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import net from 'node:net'
 import { tmpdir } from 'node:os'
@@ -31,6 +31,8 @@ export function withCli(version, title, body) {
 
 /** One version of the CLI, with a home and projects of its own. */
 export class Cli {
+  runs = 0
+
   constructor(version) {
     this.version = version
     this.folder = mkdtempSync(join(scratch, `${version}-`))
@@ -42,13 +44,18 @@ export class Cli {
   /** Runs a command to its end. */
   async run(command, ...rest) {
     const { cwd, env, args } = this.#options(command, rest)
-    const child = this.#spawn(args, { cwd, env })
+    // Into files: the CLI ends without waiting until a pipe has taken all that it says.
+    const said = ['out', 'err'].map((name) => join(this.folder, `${name}-${++this.runs}`))
+    const files = said.map((path) => openSync(path, 'w'))
+    const child = this.#spawn(args, { cwd, env, stdio: ['ignore', ...files] })
+    files.forEach(closeSync)
     const code = await new Promise((resolve, reject) => {
       child.on('error', reject)
       child.on('close', resolve)
     })
     running.delete(child)
-    return { code, stdout: child.out.stdout, text: child.out.stdout + child.out.stderr }
+    const [stdout, stderr] = said.map((path) => readFileSync(path, 'utf8'))
+    return { code, stdout, text: stdout + stderr }
   }
 
   /** `run`, which must succeed. */
@@ -74,18 +81,21 @@ export class Cli {
   async start(ready, command, ...rest) {
     const { cwd, env, args } = this.#options(command, rest)
     const child = this.#spawn(args, { cwd, env })
+    let said = ''
     await new Promise((resolve, reject) => {
-      const late = setTimeout(() => reject(new Error(`bp ${args.join(' ')} didn't say ${ready}:\n${text()}`)), 60_000)
-      const text = () => child.out.stdout + child.out.stderr
-      const look = () => ready.test(text()) && (clearTimeout(late), resolve())
+      const late = setTimeout(() => reject(new Error(`bp ${args.join(' ')} didn't say ${ready}:\n${said}`)), 60_000)
+      const look = (chunk) => {
+        said += chunk
+        if (ready.test(said)) resolve(clearTimeout(late))
+      }
       child.stdout.on('data', look)
       child.stderr.on('data', look)
       child.on('close', (code) => {
         clearTimeout(late)
-        reject(new Error(`bp ${args.join(' ')} ended with ${code}:\n${text()}`))
+        reject(new Error(`bp ${args.join(' ')} ended with ${code}:\n${said}`))
       })
     })
-    return { text: () => child.out.stdout + child.out.stderr, stop: () => stop(child) }
+    return { text: () => said, stop: () => stop(child) }
   }
 
   #options(command, rest) {
@@ -94,14 +104,11 @@ export class Cli {
     return { cwd: options.cwd ?? this.folder, env: options.env, args }
   }
 
-  #spawn(args, { cwd, env }) {
+  #spawn(args, { cwd, env, stdio }) {
     const { BP_TOKEN, BP_API_URL, ...clean } = process.env
     // A process group of its own: some commands have children.
-    const child = spawn(process.execPath, [this.program, ...args], { cwd, env: { ...clean, ...env }, detached: true })
+    const child = spawn(process.execPath, [this.program, ...args], { cwd, env: { ...clean, ...env }, stdio, detached: true })
     running.add(child)
-    child.out = { stdout: '', stderr: '' }
-    child.stdout.on('data', (chunk) => (child.out.stdout += chunk))
-    child.stderr.on('data', (chunk) => (child.out.stderr += chunk))
     return child
   }
 
@@ -142,13 +149,6 @@ export class Cli {
     child.stdout.on('data', (chunk) => (text += chunk))
     const code = await new Promise((resolve) => child.on('close', resolve))
     assert.equal(code, 0, `the generated types don't compile:\n${text}`)
-  }
-
-  /** A copy of a project. */
-  copy(folder, name) {
-    const to = join(this.folder, name)
-    cpSync(folder, to, { recursive: true, verbatimSymlinks: true })
-    return to
   }
 }
 

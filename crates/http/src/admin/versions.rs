@@ -69,8 +69,8 @@ async fn deploy(call: Call) -> Answer {
     }
     let actor = actor(&call)?;
     let body: Body = call.json()?;
-    call.app.store.deploy_bot_version(actor.clone(), call.param(0), body.version_id).await?;
-    call.app.calls.catch_up(actor, call.param(0)).await?;
+    let change = call.app.store.bot_version_change(actor.clone(), call.param(0), body.version_id).await?;
+    call.app.calls.update_bot(actor, call.param(0), change).await?;
     call::empty()
 }
 
@@ -89,7 +89,7 @@ async fn publish_json(call: Call) -> Answer {
     if !body.bot_json.is_object() {
         return Err(Refusal::invalid_payload("botJson must be an object").into());
     }
-    call.app.store.publish_bot_json(actor.clone(), call.param(0), body.bot_json).await?;
-    call.app.calls.catch_up(actor, call.param(0)).await?;
+    let change = call.app.store.bot_json_change(actor.clone(), call.param(0), body.bot_json).await?;
+    call.app.calls.update_bot(actor, call.param(0), change).await?;
     call::empty()
 }

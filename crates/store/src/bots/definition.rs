@@ -213,6 +213,9 @@ pub struct Change {
     /// Whether keys of `integrations` are aliases (`x-multiple-integrations`), not version ids.
     #[serde(skip)]
     pub by_alias: bool,
+    /// What the definition becomes as a whole: that of a version.
+    #[serde(skip)]
+    pub(crate) whole: Option<Box<Definition>>,
     /// At least one character. A new bot without one is given one.
     pub name: Option<String>,
     /// Whether a new bot is a developer's. Never changes.
@@ -330,6 +333,9 @@ impl Change {
 
     /// Applies what concerns the definition itself, and checks the result.
     pub(crate) fn apply(&self, to: &mut Definition) -> Result<(), Refusal> {
+        if let Some(whole) = &self.whole {
+            to.clone_from(whole);
+        }
         self.user.apply(&mut to.user);
         self.conversation.apply(&mut to.conversation);
         self.message.apply(&mut to.message);

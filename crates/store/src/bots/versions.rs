@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use duologue_model::{Error as Refusal, ErrorKind, Json, Timestamp, admin::Role, id::Kind};
 use serde::{Deserialize, Serialize};
 
-use super::{Definition, Stored, instances, named, note_hearing, plugins, require, save};
+use super::{Change, Definition, Stored, instances, named, plugins, require};
 use crate::{
     Error, Result, Store, crypto, params,
     tx::{Script, Tx},
@@ -97,48 +97,37 @@ impl Snapshot {
         })
     }
 
-    /// Makes the bot what it was.
-    async fn apply(&self, tx: &mut Tx<'_>, mut bot: Stored) -> Result<()> {
-        let now = tx.now().max(bot.updated_at.plus_millis(1));
-        bot.definition = self.definition.clone();
-        (bot.updated_at, bot.deployed_at) = (now, Some(now));
-        save(tx, &bot).await?;
-        match &self.code {
-            Some(code) => super::put_code(tx, &bot.id, code).await?,
-            None => {
-                tx.execute("DELETE FROM bot_code WHERE bot_id = ?1", params![&bot.id]).await?;
-            }
+    /// The change that makes the bot what it was. Code that was uploaded since stays if there was none.
+    async fn change(self, tx: &mut Tx<'_>, bot: &Stored) -> Result<Change> {
+        let mut change = Change { by_alias: true, code: self.code, ..Change::default() };
+        for one in plugins::list(tx, bot.id.as_str()).await? {
+            change.plugins.insert(one.alias, None);
         }
-        let mut plugins: BTreeMap<String, Option<plugins::Change>> =
-            plugins::list(tx, bot.id.as_str()).await?.into_iter().map(|one| (one.alias, None)).collect();
-        for (alias, was) in &self.plugins {
-            let change = plugins::Change {
-                id: was.id.clone(),
+        for (alias, was) in self.plugins {
+            let plugin = plugins::Change {
+                id: was.id,
                 enabled: Some(was.enabled),
-                configuration: Some(was.settings.configuration.clone()),
-                interfaces: Some(was.settings.interfaces.clone()),
-                integrations: Some(was.settings.integrations.clone()),
+                configuration: Some(was.settings.configuration),
+                interfaces: Some(was.settings.interfaces),
+                integrations: Some(was.settings.integrations),
             };
-            change.check(alias)?;
-            plugins.insert(alias.clone(), Some(change));
+            change.plugins.insert(alias, Some(plugin));
         }
-        plugins::apply(tx, &bot, &plugins).await?;
-        let mut integrations: BTreeMap<String, Option<instances::Change>> =
-            instances::list(tx, bot.id.as_str()).await?.into_iter().map(|one| (one.alias, None)).collect();
-        for (alias, was) in &self.integrations {
-            let change = instances::Change {
+        for one in instances::list(tx, bot.id.as_str()).await? {
+            change.integrations.insert(one.alias, None);
+        }
+        for (alias, was) in self.integrations {
+            let instance = instances::Change {
                 enabled: Some(was.enabled),
-                integration_id: Some(was.integration_id.clone()),
-                configuration_type: Some(was.configuration_type.clone()),
-                configuration: Some(was.configuration.clone()),
-                disabled_channels: Some(was.disabled_channels.clone()),
+                integration_id: Some(was.integration_id),
+                configuration_type: Some(was.configuration_type),
+                configuration: Some(was.configuration),
+                disabled_channels: Some(was.disabled_channels),
             };
-            change.check()?;
-            integrations.insert(alias.clone(), Some(change));
+            change.integrations.insert(alias, Some(instance));
         }
-        let steps = instances::plan(tx, &bot, &integrations, true).await?;
-        instances::write(tx, &bot, &steps).await?;
-        note_hearing(tx, &bot).await
+        change.whole = Some(Box::new(self.definition));
+        Ok(change)
     }
 }
 
@@ -215,10 +204,10 @@ async fn content(tx: &mut Tx<'_>, bot: &str, version: &str) -> Result<Json> {
     row.ok_or_else(|| Refusal::not_found("bot version", version))?.json()
 }
 
+/// The change that makes a bot what a version or a document says.
 struct Deploy {
     actor: Actor,
     bot: String,
-    /// A version's id, or all of it.
     what: Source,
 }
 
@@ -228,18 +217,18 @@ enum Source {
 }
 
 impl Script for Deploy {
-    type Out = ();
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
+    type Out = Change;
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Change> {
         let inside = self.actor.enter(tx, Role::Developer).await?;
-        let bot = named(tx, &inside, &self.bot, true).await?;
-        let snapshot = match &self.what {
+        let bot = named(tx, &inside, &self.bot, false).await?;
+        let snapshot: Snapshot = match &self.what {
             Source::Version(version) => {
                 let body = content(tx, bot.id.as_str(), version).await?;
                 serde_json::from_str(body.text()).map_err(|e| Error::Corrupt(format!("bot version {version}: {e}")))?
             }
             Source::Inline(json) => checked(json)?,
         };
-        Snapshot::apply(&snapshot, tx, bot).await
+        snapshot.change(tx, &bot).await
     }
 }
 
@@ -252,7 +241,7 @@ fn checked(json: &Json) -> Result<Snapshot, Refusal> {
     if let (Some(members), Some(code)) = (text.as_object_mut(), &snapshot.code) {
         members.insert("code".to_owned(), code.as_str().into());
     }
-    let same: super::Change = serde_json::from_value(text).map_err(refuse)?;
+    let same: Change = serde_json::from_value(text).map_err(refuse)?;
     same.check()?;
     same.apply(&mut Definition::default())?;
     Ok(snapshot)
@@ -307,9 +296,9 @@ impl Store {
         self.read(&Linked(version)).await
     }
 
-    /// deployBotVersion: makes the bot what it was then.
-    pub async fn deploy_bot_version(&self, actor: Actor, bot: String, version: String) -> Result<()> {
-        self.write_rights(Deploy { actor, bot, what: Source::Version(version) }).await
+    /// deployBotVersion: the change that makes the bot what it was then.
+    pub async fn bot_version_change(&self, actor: Actor, bot: String, version: String) -> Result<Change> {
+        self.read(&Deploy { actor, bot, what: Source::Version(version) }).await
     }
 
     /// getBotJson: what a version made now would hold.
@@ -317,8 +306,8 @@ impl Store {
         self.read(&Content { actor, bot, version: None }).await
     }
 
-    /// publishFromBotJson: makes the bot what [`Store::bot_json`] of some bot answered.
-    pub async fn publish_bot_json(&self, actor: Actor, bot: String, json: Json) -> Result<()> {
-        self.write_rights(Deploy { actor, bot, what: Source::Inline(json) }).await
+    /// publishFromBotJson: the change that makes the bot what [`Store::bot_json`] of some bot answered.
+    pub async fn bot_json_change(&self, actor: Actor, bot: String, json: Json) -> Result<Change> {
+        self.read(&Deploy { actor, bot, what: Source::Inline(json) }).await
     }
 }

@@ -311,13 +311,14 @@ contract! {
         let content = bed.store.linked_bot_version(of_version.into(), ticket).await.unwrap();
         assert!(content.text().contains("first") && !content.text().contains("hush"));
         assert_eq!(refusal(bed.store.linked_bot_version(of_version.into(), "0.AAAA").await), "ResourceNotFound");
-        bed.store.deploy_bot_version(bed.actor(), id.clone(), version.id.clone()).await.unwrap();
+        let back = bed.store.bot_version_change(bed.actor(), id.clone(), version.id.clone()).await.unwrap();
+        bed.store.update_bot(bed.actor(), id.clone(), back).await.unwrap();
         let after = view(&bed.store.get_bot(bed.actor(), id.clone()).await.unwrap());
         assert_eq!(after["states"].as_object().unwrap().keys().collect::<Vec<_>>(), ["old"]);
         assert_eq!(after["secrets"], json!(["KEY"]));
         assert!(bed.store.bot_json(bed.actor(), id.clone()).await.unwrap().text().contains("first"));
         let stranger = bed.stranger("other@example.org").await;
-        assert_eq!(refusal(bed.store.deploy_bot_version(stranger.clone(), id.clone(), version.id).await), "ResourceNotFound");
+        assert_eq!(refusal(bed.store.bot_version_change(stranger.clone(), id.clone(), version.id).await), "ResourceNotFound");
         assert_eq!(refusal(bed.store.bot_json(stranger, id).await), "ResourceNotFound");
     }
 }
