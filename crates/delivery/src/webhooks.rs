@@ -313,27 +313,19 @@ impl Sender {
         let has_failed = attempt.error.is_some();
         let (status, error) = (attempt.status, attempt.error.clone().unwrap_or_default());
         let subscription = claimed.destination.id.clone();
-        let (bot, message) = (claimed.destination.bot.as_str(), claimed.id.as_str());
+        let (bot, id) = (claimed.destination.bot.as_str(), claimed.id.as_str());
         let settled = self.store.settle_webhook(&claimed, attempt, verdict, millis(self.options.patience)).await;
         let settled = settled.unwrap_or_else(|error| {
-            tracing::error!(%error, webhook = subscription, message, "it couldn't be noted how a webhook ended; it is sent again");
+            tracing::error!(%error, webhook = subscription, id, "it couldn't be noted how a webhook ended; it is sent again");
             Settled::default()
         });
         match verdict {
-            Verdict::Delivered => tracing::debug!(bot, webhook = subscription, message, "webhook delivered"),
+            Verdict::Delivered => tracing::debug!(bot, webhook = subscription, id, "webhook delivered"),
             Verdict::Retry(wait) => {
-                tracing::info!(
-                    bot,
-                    webhook = subscription,
-                    message,
-                    status,
-                    error,
-                    wait,
-                    "webhook failed; trying again"
-                );
+                tracing::info!(bot, webhook = subscription, id, status, error, wait, "webhook failed; trying again");
             }
             Verdict::Failed | Verdict::Gone => {
-                tracing::warn!(bot, webhook = subscription, message, status, error, "webhook failed for good");
+                tracing::warn!(bot, webhook = subscription, id, status, error, "webhook failed for good");
             }
         }
         if let Some(reason) = &settled.disabled {

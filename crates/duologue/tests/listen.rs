@@ -7,12 +7,12 @@ mod support;
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     path::Path,
     time::Duration,
 };
 
-use duologue_client::{Client, StreamExt};
+use duologue_client::{Client, CreateMessage, Method, StreamExt};
 use serde_json::{Value, json};
 use support::Server;
 
@@ -40,7 +40,8 @@ fn serve(converse: Value) -> (Server, tempfile::TempDir) {
     });
     let flow = json!({"version": "0.0.1", "catchAll": {}, "startNode": "entry", "nodes": [node]});
     write("bots/shop/flows/main.flow.json", flow);
-    let server = Server::prepare(None, &[]).with(&["--v12-data", folder.path().to_str().unwrap()]).serve();
+    let options = ["--v12-data", folder.path().to_str().unwrap(), "--allow-outbound", "127.0.0.1"];
+    let server = Server::prepare(None, &[]).with(&options).serve();
     (server, folder)
 }
 
@@ -185,4 +186,46 @@ fn a_bot_that_is_switched_off_answers_nobody() {
         let (status, _, body) = request(&server, method, path, &[], r#"{"text":"hi"}"#);
         assert_eq!((status, body.as_str()), (403, "Converse API is disabled for shop"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_takes_what_is_said_outside_answers() {
+    let (server, _folder) = serve(json!({}));
+    let client = Client::builder().api_url(&server.url).token(&server.token).bot_id("shop").build().unwrap();
+    let receiver = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", receiver.local_addr().unwrap());
+    let webhook = json!({"url": url, "events": ["converse_message"]});
+    let create = client.request(Method::POST, &["v1", "admin", "bots", "shop", "webhooks"]).json(&webhook);
+    create.done().await.unwrap();
+    say(&server, &[], "hello");
+    let found: Vec<_> = client.list_conversations().channel("api").items().map(Result::unwrap).collect().await;
+    let text = json!({"text": "Your parcel is here"});
+    let message = CreateMessage::new(&found[0].id, "shop", "text", text);
+    let message = client.create_message(message).await.unwrap();
+
+    // The answer to "hello" didn't come: this is the first.
+    let (stream, _) = receiver.accept().unwrap();
+    let mut reader = BufReader::new(&stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert!(reader.read_line(&mut head).unwrap() > 0);
+    }
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+    let mut body = vec![0; length.parse().unwrap()];
+    reader.read_exact(&mut body).unwrap();
+    let told: Value = serde_json::from_slice(&body).unwrap();
+    let heard = json!({
+        "botId": "shop", "userId": "ada", "id": message.created_at.millis().to_string(), "event": "message",
+        "data": {"type": "text", "text": "Your parcel is here"},
+    });
+    assert_eq!((&told["type"], &told["data"]), (&json!("converse_message"), &heard));
+
+    // Once it is taken, the next answer doesn't bring it.
+    (&stream).write_all(b"HTTP/1.1 204 Taken\r\n\r\n").unwrap();
+    let sql = "SELECT COUNT(*) FROM webhook_messages WHERE status = 'delivered'";
+    while server.number(sql).await == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let (_, _, body) = say(&server, &[], "thanks");
+    assert!(!body.contains("parcel") && body.contains("You said thanks"), "{body}");
 }

@@ -3,7 +3,7 @@
 import http from 'node:http'
 import { after, before } from 'node:test'
 import { Webhook } from 'standardwebhooks'
-import { assert, eventually, nobody, ok, once, refusedRaw } from '../lib/harness.mjs'
+import { assert, eventually, nobody, ok as okay, once, refusedRaw, server } from '../lib/harness.mjs'
 
 const got = []
 let status = 200
@@ -15,6 +15,9 @@ const receiver = http.createServer((request, answer) => {
     answer.writeHead(status).end('taken')
   })
 })
+
+const headers = { 'x-workspace-id': server.workspaceId }
+const ok = (method, target, options) => okay(method, target, { headers, ...options })
 
 before(() => new Promise((resolve) => receiver.listen(0, '127.0.0.1', resolve)))
 after(() => {
@@ -98,6 +101,6 @@ once('webhooks are listed, changed, tested, disabled by 410, sent again and dele
   assert.deepEqual(attempts.map((attempt) => attempt.status), [200, 200, 410, 200])
 
   assert.deepEqual(await ok('DELETE', target), {})
-  await refusedRaw('ResourceNotFound', 'GET', target)
-  await refusedRaw('ResourceNotFound', 'GET', `/v1/admin/bots/${nobody('bot')}/webhooks`)
+  await refusedRaw('ResourceNotFound', 'GET', target, { headers })
+  await refusedRaw('ResourceNotFound', 'GET', `/v1/admin/bots/${nobody('bot')}/webhooks`, { headers })
 })
