@@ -36,7 +36,7 @@ const PAGE: i64 = 512;
 /// Rows looked at before those that fit are called.
 const LOOKED_AT: i64 = 16 * 1024;
 /// How often all rows are looked at while some lane is too long to be in memory.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Most deliveries settled in one transaction.
 const SETTLED: usize = 256;
 
@@ -174,8 +174,9 @@ impl Actor {
         if self.long_lanes.is_empty() {
             return self.more;
         }
-        self.long_lanes.iter().any(|(target, lane)| self.window.is_lane_roomy(target, lane))
-            || (self.more && self.read_at.is_none_or(|at| at.elapsed() >= LOOK_EVERY))
+        let is_wanted =
+            self.more || self.long_lanes.iter().any(|(target, lane)| self.window.is_lane_roomy(target, lane));
+        is_wanted && (self.window.is_low() || self.read_at.is_none_or(|at| at.elapsed() >= LOOK_EVERY))
     }
 
     /// Takes in rows that wait, from the oldest.

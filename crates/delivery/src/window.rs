@@ -9,8 +9,10 @@ use duologue_store::outbox::read::Waiting;
 
 /// Most rows in memory.
 const ROWS: usize = 1024;
-/// Most rows of one lane in memory, so that a long one leaves room for others.
-const ROWS_OF_LANE: usize = 128;
+/// Most rows of one lane in memory, so that long ones leave room for others.
+const ROWS_OF_LANE: usize = 32;
+/// Rows that are soon called for.
+const FEW: usize = 64;
 
 type Key = (String, String);
 
@@ -57,6 +59,11 @@ impl Window {
     /// Whether there is room for many more rows.
     pub(crate) fn is_roomy(&self) -> bool {
         self.rows <= ROWS / 2
+    }
+
+    /// Whether there is soon nothing left to do.
+    pub(crate) fn is_low(&self) -> bool {
+        self.rows <= FEW
     }
 
     /// Whether a lane has room for many more rows.

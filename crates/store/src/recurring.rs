@@ -16,7 +16,7 @@ use crate::{
     events,
     outbox::{
         self, Kind,
-        settle::{Done, Outcome},
+        settle::{Done, Outcome, shown_reason},
     },
     params,
     tx::{Script, Tx},
@@ -124,7 +124,7 @@ pub(crate) async fn settle(tx: &mut Tx<'_>, bot: &BotId, done: &[Done]) -> Resul
                 tx.execute(sql, params![bot, id]).await?;
             }
             Outcome::Failed(reason) | Outcome::Retry(_, reason) => {
-                let reason: String = reason.chars().take(2000).collect();
+                let reason = shown_reason(reason);
                 let sql = "UPDATE recurring_events SET failed_attempts = failed_attempts + 1, last_failure_reason = ?3 \
                            WHERE bot_id = ?1 AND event_id = ?2";
                 tx.execute(sql, params![bot, id, &reason]).await?;

@@ -125,12 +125,18 @@ impl Script for Settle {
     }
 }
 
-fn shortened(text: &str, bytes: usize) -> &str {
+/// The beginning of what somebody else answered, without NUL, which PostgreSQL doesn't store.
+fn shortened(text: &str, bytes: usize) -> String {
     let mut end = text.len().min(bytes);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    &text[..end]
+    text[..end].replace('\0', "\u{FFFD}")
+}
+
+/// The same of a reason, counted in characters.
+pub(crate) fn shown_reason(reason: &str) -> String {
+    reason.chars().take(LONGEST_REASON).map(|c| if c == '\0' { '\u{FFFD}' } else { c }).collect()
 }
 
 impl Settle {
@@ -221,7 +227,7 @@ impl Settle {
 
     /// What was given up is kept as a dead letter; its event has failed.
     async fn bury(&self, tx: &mut Tx<'_>, done: &Done, reason: &str) -> Result<()> {
-        let reason: String = reason.chars().take(LONGEST_REASON).collect();
+        let reason = shown_reason(reason);
         let row = &done.row;
         tx.execute(
             "INSERT INTO dead_letters (bot_id, id, target, kind, lane, at, attempts, body, reason, failed_at) \

@@ -104,16 +104,18 @@ contract! {
         settle(&bed, vec![done(&rows[0], Outcome::Processed)]).await;
         assert_eq!(waiting(&bed).await, put_off);
 
-        settle(&bed, vec![done(&put_off[0], Outcome::Failed("broken".into()))]).await;
+        // What others answer may hold anything.
+        let broken = Done { response: "a\0ü".repeat(1000), ..done(&put_off[0], Outcome::Failed("bro\0ken".into())) };
+        settle(&bed, vec![broken]).await;
         let failed = event(&bed, &id).await;
-        assert_eq!((failed.status, failed.failure_reason.as_deref()), (EventStatus::Failed, Some("broken")));
+        assert_eq!((failed.status, failed.failure_reason.as_deref()), (EventStatus::Failed, Some("bro\u{FFFD}ken")));
         assert_eq!(failed.payload.value()["message"]["id"], said.id.as_str());
         assert!(waiting(&bed).await.is_empty());
         assert_eq!(list(&bed, None).await, [(id.clone(), Status::Failed)]);
         let inspected = bed.store.inspect_delivery(bed.actor(), bed.bot.as_str().into(), id.clone()).await.unwrap();
         let outcomes: Vec<&str> = inspected.tried.iter().map(|attempt| attempt.outcome.as_str()).collect();
         assert_eq!(outcomes, ["retry", "failed"]);
-        assert_eq!(inspected.delivery.reason.as_deref(), Some("broken"));
+        assert_eq!(inspected.delivery.reason.as_deref(), Some("bro\u{FFFD}ken"));
 
         let future = bed.store.now().plus_millis(60_000);
         let replay = |since| bed.store.replay_deliveries(bed.actor(), bed.bot.as_str().into(), since);
