@@ -12,6 +12,7 @@ use duologue_store::{
     bots::{Bot, Change, Instance, NewBot, instances::Status},
     callees::InstanceCode,
     integrations::registration::{Due, Outcome},
+    logs::{Level, NewLine, Owner},
     workspaces::Actor,
 };
 use futures_util::future::join_all;
@@ -126,7 +127,7 @@ impl Calls {
             let Some(callee) = callees::bot(&code).ok().filter(Callee::is_callable) else { return };
             match this.told_twice(&callee, Operation::Register, &body).await {
                 Ok(()) => tracing::debug!(bot = %id, "registered a bot"),
-                Err(failure) => tracing::info!(bot = %id, status = failure.status(), "a bot did not register"),
+                Err(failure) => this.note(&id, format!("The bot did not register: {failure}")),
             }
         });
     }
@@ -167,6 +168,9 @@ impl Calls {
             None => Ok(()),
         };
         let reason = result.err().map(|failure| failure.to_string());
+        if let Some(reason) = &reason {
+            self.note(&code.bot, format!("The integration {} did not register: {reason}", code.alias));
+        }
         let status = if reason.is_none() { Status::Registered } else { Status::RegistrationFailed };
         tracing::debug!(bot = %code.bot, alias = code.alias, status = status.name(), "told an integration of its instance");
         Outcome { alias: code.alias.clone(), updated_at: Some(updated_at), status, reason }
@@ -177,13 +181,18 @@ impl Calls {
         let code = self.store.instance_code(bot, &instance.alias).await.ok()??;
         let callee = self.callee(&code)?;
         let failure = self.ask(&callee, Operation::Unregister, self.told(&code.webhook_id)).await.err()?;
-        tracing::info!(%bot, alias = instance.alias, status = failure.status(), "an integration did not unregister");
+        self.note(bot, format!("The integration {} did not unregister: {failure}", instance.alias));
         Some(Outcome {
             alias: instance.alias.clone(),
             updated_at: None,
             status: Status::UnregistrationFailed,
             reason: Some(failure.to_string()),
         })
+    }
+
+    /// Writes into the log of a bot.
+    fn note(&self, bot: &BotId, text: String) {
+        self.store.log(NewLine::new(Owner::Bot(bot.as_str().to_owned()), Level::Error, text));
     }
 
     /// Once more if it may succeed then.

@@ -90,7 +90,7 @@ async fn steps(app: &Arc<App>, parts: &Parts, body: Body) -> Result<Response<Bod
         Way::Oauth => oauth(app, parts, body).await,
         Way::Global(rest) => {
             let (name, rest) = global(app, rest).await?;
-            let incoming = incoming(app, parts, body, &rest).await?;
+            let incoming = incoming(app, parts, body, rest).await?;
             Ok(passed(app.calls.global(&name, incoming).await?))
         }
     }
