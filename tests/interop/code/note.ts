@@ -1,4 +1,4 @@
-// How the code tells the tests what reached it: a state of the bot for each thing.
+// How the code tells the tests what reached it: a state for each thing, of the bot or the integration.
 
 import { randomUUID } from 'node:crypto'
 
@@ -8,5 +8,6 @@ let last = 0
 export async function note({ client, ctx }: any, what: string, got: object = {}) {
   last = Math.max(Date.now(), last + 0.001)
   const payload = { what, at: last, ...got }
-  await client.setState({ type: 'bot', id: ctx.botId, name: `note ${randomUUID()}`, payload })
+  const [type, id] = ctx.integrationId ? ['integration', ctx.integrationId] : ['bot', ctx.botId]
+  await client.setState({ type, id, name: `note ${randomUUID()}`, payload })
 }

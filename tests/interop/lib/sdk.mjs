@@ -99,13 +99,21 @@ export async function updateBot(bot, body) {
   return (await ok('PUT', `/v1/admin/bots/${bot.id}`, { headers, body })).bot
 }
 
-/** What the code has noted in states of the bot, oldest first. */
-export async function notes(bot, what) {
+/** What the code of a bot has noted, oldest first. */
+export const notes = (bot, what) => notesIn(`type=bot&id=${bot.id}`, { botId: bot.id }, what)
+
+/** What the code of an integration has noted about a bot, oldest first. */
+export function notesOf(bot, integration, alias, what) {
+  const headers = { 'x-integration-id': integration.id, 'x-integration-alias': alias }
+  return notesIn(`type=integration&id=${integration.id}`, { botId: bot.id, headers }, what)
+}
+
+async function notesIn(where, as, what) {
   const found = []
   let nextToken
   do {
     const token = nextToken ? `&nextToken=${encodeURIComponent(nextToken)}` : ''
-    const page = await ok('GET', `/v1/chat/states?type=bot&id=${bot.id}&pageSize=100${token}`, { botId: bot.id })
+    const page = await ok('GET', `/v1/chat/states?${where}&pageSize=100${token}`, as)
     found.push(...page.states.map((state) => state.payload).filter((payload) => payload.what))
     nextToken = page.meta.nextToken
   } while (nextToken)
