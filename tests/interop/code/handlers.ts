@@ -39,7 +39,7 @@ bot.on.message('text', async (props: any) => {
     ids: [conversation.id, user.id, message.id],
     event: [event.type, event.conversationId, event.userId, event.messageId],
     operation: ctx.operation,
-    greeting: ctx.configuration.greeting ?? JSON.parse(ctx.configuration.payload ?? '{}').greeting,
+    configuration: ctx.configuration,
   })
   if (message.payload.text === 'reply') {
     const payload = { text: 'replied' }

@@ -46,7 +46,7 @@ eachWay('messages, by type and any, and the hooks around them', async (w, way) =
   const [text] = all.filter((note) => note.what === 'message text')
   assert.deepEqual([text.text, text.ids], ['hello', [conversation.id, user.id, hello.id]])
   assert.deepEqual(text.event, ['message_created', conversation.id, user.id, hello.id])
-  assert.deepEqual([text.operation, text.greeting], ['event_received', 'Good day'])
+  assert.deepEqual([text.operation, text.configuration], ['event_received', { payload: '{"greeting":"Good day"}' }])
   const order = names(all).filter((name) => name.includes('message'))
   assert.deepEqual([order[0], order.at(-1)], ['before message', 'after message'])
   assert.deepEqual(order.slice(1, -1).sort(), ['message *', 'message text'])
