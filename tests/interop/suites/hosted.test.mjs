@@ -1,7 +1,8 @@
 // Code that the official CLI uploads and the server runs: bridge-protocol.md § 7.
 
-import { withCli } from '../lib/cli.mjs'
-import { assert, eventually, ok, server, unique } from '../lib/harness.mjs'
+import { freePort, withCli } from '../lib/cli.mjs'
+import { apiUrl, assert, eventually, ok, server, unique } from '../lib/harness.mjs'
+import { noted, updateBot } from '../lib/sdk.mjs'
 
 const BOT = `
 import * as bp from '@botpress/sdk'
@@ -19,6 +20,28 @@ bot.message(async ({ message, client, ctx }) => {
     payload: { text: 'You said: ' + message.payload.text },
   })
 })
+
+export default bot
+`
+
+const LISTENER = `
+import * as bp from '@botpress/sdk'
+
+const { z } = bp
+
+const bot = new bp.Bot({
+  integrations: {},
+  configuration: { schema: z.object({}) },
+  states: { short: { type: 'conversation', schema: z.object({ n: z.number() }), expiry: 500 } },
+  events: { placed: { schema: z.object({ order: z.number() }) } },
+})
+
+const note = ({ client, ctx }: any, what: string, got: object) =>
+  client.setState({ type: 'bot', id: ctx.botId, name: 'note ' + Math.random(), payload: { what, at: Date.now(), ...got } })
+
+bot.message(async (props) => { await note(props, 'message', { type: props.message.type, payload: props.message.payload }) })
+bot.event(async (props) => { await note(props, 'event', { type: props.event.type, payload: props.event.payload }) })
+bot.stateExpired(async (props) => { await note(props, 'expired', { state: props.state }) })
 
 export default bot
 `
@@ -87,7 +110,44 @@ for (const version of ['0.8.40', '0.8.59']) {
     await say('throw')
     await say('again')
     await heard('You said: again')
-    await eventually(logged('is given up: thrown on purpose', 'error'))
+    await eventually(logged('was given up: thrown on purpose', 'error'))
+  })
+
+  withCli(version, 'a bot hears of messages, events and states that expire, deployed and served', async (cli, w) => {
+    const folder = await cli.project('bot', unique('bot'), { 'src/index.ts': LISTENER })
+    const { id } = await cli.json('bots create', '--name', unique('listener'))
+    await cli.ok('deploy', '--botId', id, { cwd: folder })
+    const { bot, client } = await w.asBot({ id })
+    const integration = await w.newIntegration({ events: { rung: { schema: {} } } })
+    await w.install(bot, integration, 'desk')
+    const people = w.asIntegration(bot, integration, 'desk')
+
+    const hears = async (round) => {
+      const { conversation } = await people.createConversation({ channel: 'channel', tags: {} })
+      const { user } = await people.createUser({ tags: {} })
+      const as = { conversationId: conversation.id, userId: user.id, tags: {} }
+      await people.createMessage({ ...as, type: 'text', payload: { text: `hello ${round}` } })
+      await people.createMessage({ ...as, type: 'image', payload: { imageUrl: `https://example.com/${round}.png` } })
+      await people.createEvent({ type: 'rung', payload: { round } })
+      await client.createEvent({ type: 'placed', payload: { order: round }, schedule: { delay: 300 } })
+      await client.setState({ type: 'conversation', id: conversation.id, name: 'short', payload: { n: round } })
+      const expired = await noted(bot, 'expired', (found) => found.length === round, 60_000)
+      assert.deepEqual([expired.at(-1).state.payload, expired.at(-1).state.conversationId], [{ n: round }, conversation.id])
+      const messages = await noted(bot, 'message', (found) => found.length === 2 * round)
+      assert.deepEqual(messages.slice(-2).map((note) => note.type), ['text', 'image'])
+      assert.deepEqual(messages.at(-2).payload, { text: `hello ${round}` })
+      const events = await noted(bot, 'event', (found) => ['desk:rung', 'placed'].every((type) => found.filter((note) => note.type === type).length === round))
+      assert.deepEqual(events.findLast((note) => note.type === 'desk:rung').payload, { round })
+      assert.deepEqual(events.findLast((note) => note.type === 'placed').payload, { order: round })
+    }
+
+    await hears(1)
+    const port = await freePort()
+    const env = { BP_API_URL: apiUrl(), BP_TOKEN: server.token }
+    const serving = await cli.start(/Listening|listening/, 'serve', '--port', `${port}`, { cwd: folder, env })
+    await updateBot(bot, { url: `http://127.0.0.1:${port}` })
+    await hears(2)
+    await serving.stop()
   })
 
   withCli(version, 'a deployed integration registers, acts and answers webhooks', async (cli, w) => {
