@@ -7,6 +7,7 @@ mod support;
 
 use std::{
     collections::{HashMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,6 +17,7 @@ use duologue_client::{
 };
 use serde_json::json;
 use support::{Server, duologue};
+use tokio::sync::Semaphore;
 
 const ROUNDS: usize = 5;
 const CONVERSATIONS: usize = 5;
@@ -44,9 +46,13 @@ async fn survive(database: Option<&str>) -> Server {
         let moment = Duration::from_millis(150 + random(600));
         eprintln!("round {round}: killed after {moment:?}");
         let mut load = tokio::task::JoinSet::new();
+        let answered = Arc::new(Semaphore::new(0));
         for client in 0..CLIENTS {
-            load.spawn(work(scene.writer(&server), scene.clone(), format!("{round}-{client}")));
+            let name = format!("{round}-{client}");
+            load.spawn(work(scene.writer(&server), scene.clone(), name, answered.clone()));
         }
+        // However slow the machine is, something is answered before the power goes.
+        answered.acquire().await.unwrap().forget();
         tokio::time::sleep(moment).await;
         server.kill();
         let before = ledger.messages.len();
@@ -115,13 +121,14 @@ struct Outcome {
 }
 
 /// Writes until the server is gone. Every request carries a key that it can be repeated with.
-async fn work(client: Client, scene: Scene, name: String) -> Outcome {
+async fn work(client: Client, scene: Scene, name: String, answered: Arc<Semaphore>) -> Outcome {
     let mut outcome = Outcome { name, messages: vec![], events: vec![], state: (0, 0), unanswered: None };
     for n in 1.. {
         if let Err(error) = step(&client, &scene, n, &mut outcome).await {
             assert!(matches!(error, Error::Transport(_)), "{error}");
             break;
         }
+        answered.add_permits(1);
     }
     outcome
 }

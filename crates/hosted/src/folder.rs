@@ -16,7 +16,7 @@ use duologue_bridge::Code;
 
 use crate::{Error, random_hex};
 
-const RUNNER: &str = include_str!("runner.js");
+const RUNNER: &str = include_str!("runner.cjs");
 const LOCK: &str = "lock";
 
 /// A server's folder. Removed at the end.
@@ -45,12 +45,13 @@ impl Folder {
         make(&path, false).map_err(failed)?;
         let lock = write(&path.join(LOCK), "").map_err(failed)?;
         lock.try_lock().map_err(|error| failed(error.into()))?;
-        write(&path.join("runner.js"), RUNNER).map_err(failed)?;
+        write(&path.join("runner.cjs"), RUNNER).map_err(failed)?;
         Ok(Folder { path, next: AtomicU64::new(1), _lock: lock })
     }
 
+    /// Named so that a `package.json` in a folder above can't make an ES module of it.
     pub fn runner(&self) -> PathBuf {
-        self.path.join("runner.js")
+        self.path.join("runner.cjs")
     }
 
     /// A folder for a process of this code.

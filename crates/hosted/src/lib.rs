@@ -5,7 +5,7 @@
 //! process, which is started if there is none. There is one process for each bot and one for each
 //! integration version. `slot` knows which process takes the calls of which code, and how often it has
 //! failed; `process` starts one and watches it to its end; `launcher` is what the operating system is asked
-//! for on the way; `runner.js` is what Node runs; `output` and `line` turn what it writes into log lines.
+//! for on the way; `runner.cjs` is what Node runs; `output` and `line` turn what it writes into log lines.
 //!
 //! Called by the bridge. Reads no database: code, environment and logs go through a [`Source`]. Never runs
 //! code in the server's own process, and hands none of the server's environment to it.
