@@ -32,6 +32,7 @@ function convert(schema, document, name) {
     const target = schema.$ref.split('/').pop()
     return convert(document.components.schemas[target], document, target)
   }
+  if (schema.allOf) return convert(united(schema, document), document, name)
   const out = { ...schema }
   if (schema.properties) {
     out.properties = Object.fromEntries(
@@ -46,6 +47,16 @@ function convert(schema, document, name) {
   }
   delete out.nullable
   return schema.nullable ? { anyOf: [out, { type: 'null' }] } : out
+}
+
+/** An object made of several, as one: closing each by itself would refuse the fields of the others. */
+function united({ allOf }, document) {
+  const parts = allOf.map((part) => (part.$ref ? document.components.schemas[part.$ref.split('/').pop()] : part))
+  return {
+    type: 'object',
+    required: parts.flatMap((part) => part.required ?? []),
+    properties: Object.assign({}, ...parts.map((part) => part.properties)),
+  }
 }
 
 /** All operations: `{ id, method, segments, status, validate }`, static paths before parameters. */

@@ -18,13 +18,10 @@ every('an event is created as asked and read back', ['createEvent', 'getEvent'],
   assert.equal(event.conversationId, conversation.id)
   assert.equal(event.userId, user.id)
   assert.equal(event.messageId, message.id)
-  assert.equal(event.status, 'pending')
+  assert.equal(event.status, 'ignored', 'the bot has no code that it could go to')
   assert.equal(event.failureReason, null)
   recent(event.createdAt)
-  const { event: read } = await client.getEvent({ id: event.id })
-  // Meanwhile the event may have been found to have no bot code to go to.
-  assert.ok(['pending', 'ignored'].includes(read.status), read.status)
-  assert.deepEqual({ ...read, status: 'pending', failureReason: null }, event)
+  assert.deepEqual((await client.getEvent({ id: event.id })).event, event)
 })
 
 every('types may carry prefixes', 'createEvent', async (w) => {
