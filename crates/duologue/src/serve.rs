@@ -1,6 +1,6 @@
 //! `duologue serve`: opens the store, listens, and stops gracefully.
 
-use std::{io::IsTerminal, path::PathBuf, sync::Arc, time::Duration};
+use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use duologue_bots::{Bots, Options};
 use duologue_bridge::Bridge;
@@ -15,7 +15,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     sync::{Semaphore, watch},
 };
 
@@ -30,6 +30,9 @@ use crate::{
 /// Most bytes in the line and headers of a request: a wall behind the bounds of the dialects, at
 /// which a connection is broken off.
 const HEADER_BYTES: usize = 64 * 1024;
+
+/// How many connections may wait to be accepted.
+const BACKLOG: u32 = 1024;
 
 /// How long calls to bots may go on after the signal to stop.
 const LONGEST_PATIENCE: Duration = Duration::from_secs(5);
@@ -67,10 +70,10 @@ pub enum Error {
 pub async fn run(flags: Flags) -> Result<(), Error> {
     let config = flags.resolve()?;
     start_logging(&config)?;
-    let listener = TcpListener::bind(config.listen).await.map_err(|e| Error::Listen(config.listen, e))?;
+    let listener = listen(config.listen).map_err(|e| Error::Listen(config.listen, e))?;
     let address = listener.local_addr().map_err(|e| Error::Listen(config.listen, e))?;
     let tunnel = match config.tunnel_listen {
-        Some(wanted) => Some(TcpListener::bind(wanted).await.map_err(|e| Error::ListenForTunnels(wanted, e))?),
+        Some(wanted) => Some(listen(wanted).map_err(|e| Error::ListenForTunnels(wanted, e))?),
         None => None,
     };
     let mut store = Store::open(&config.location()).await?;
@@ -143,6 +146,16 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
     store.close();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Listens, with room for a burst of connections: those beyond it would come a second later, or be reset.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // As usual for servers: a restart doesn't wait for what is left of old connections.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves tunnels, and says how to use them.

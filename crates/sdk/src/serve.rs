@@ -1,6 +1,6 @@
 //! The HTTP server of a bot: HTTP/1.1, bounded in every direction, ends when its work is done.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -11,12 +11,17 @@ use hyper_util::{
     server::graceful::GracefulShutdown,
 };
 use serde_json::json;
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::Semaphore,
+};
 
 use crate::{Bot, Error, Service, service::json_answer};
 
 /// Most connections at a time; more wait.
 const CONNECTIONS: usize = 512;
+/// How many more may wait: those beyond it would come a second later, or be reset.
+const BACKLOG: u32 = 1024;
 /// The largest request, in bytes: platforms take 1 MB themselves, and payloads of 128 KiB.
 const LARGEST_BODY: usize = 4 << 20;
 /// How long a request's headers, and then its body, may take to arrive.
@@ -42,7 +47,28 @@ impl Bot {
 
 /// Listens at an address.
 pub(crate) async fn bind(address: &str) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(Error::io(format!("listening on {address}")))
+    listen(address).await.map_err(Error::io(format!("listening on {address}")))
+}
+
+/// At the first of its addresses that is free.
+async fn listen(address: &str) -> io::Result<TcpListener> {
+    let mut failed = io::ErrorKind::AddrNotAvailable.into();
+    for address in tokio::net::lookup_host(address).await? {
+        match listen_at(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // As usual for servers: a restart doesn't wait for what is left of old connections.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 impl Service {
