@@ -1,3 +1,5 @@
+//! Why uploaded code can't be hosted or doesn't run.
+
 use duologue_bridge::NotHosted;
 
 /// Why code doesn't run, or nothing can be hosted.
