@@ -46,10 +46,14 @@ struct Read {
 impl Script for Read {
     type Out = Vec<Waiting>;
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Waiting>> {
-        let sql = "SELECT id, target, kind, lane, at, attempts, due_at FROM outbox WHERE bot_id = ?1 AND id > ?2 \
-                   ORDER BY id LIMIT ?3";
+        // SQLite prepares a statement anew whose limit is bound.
+        let sql = format!(
+            "SELECT id, target, kind, lane, at, attempts, due_at FROM outbox WHERE bot_id = ?1 AND id > ?2 \
+             ORDER BY id LIMIT {}",
+            self.limit
+        );
         let after = self.after.as_deref().unwrap_or_default();
-        let rows = tx.query(sql, params![&self.bot, after, self.limit]).await?;
+        let rows = tx.query(&sql, params![&self.bot, after]).await?;
         rows.into_iter()
             .map(|mut row| {
                 Ok(Waiting {

@@ -84,13 +84,13 @@ impl Script for After {
         let sql = "SELECT delivered_at FROM v12_conversations WHERE conversation_id = ?1";
         let Some(mut row) = tx.query_opt(sql, params![&self.conversation]).await? else { return Ok(None) };
         let delivered_at = row.at()?;
-        let rows = tx
-            .query(
-                "SELECT created_at, type, payload FROM messages WHERE conversation_id = ?1 AND created_at > ?2 \
-                 AND direction = 'outgoing' ORDER BY created_at, id LIMIT ?3",
-                params![&self.conversation, self.after, self.most],
-            )
-            .await?;
+        // SQLite prepares a statement anew whose limit is bound.
+        let sql = format!(
+            "SELECT created_at, type, payload FROM messages WHERE conversation_id = ?1 AND created_at > ?2 \
+             AND direction = 'outgoing' ORDER BY created_at, id LIMIT {}",
+            self.most
+        );
+        let rows = tx.query(&sql, params![&self.conversation, self.after]).await?;
         let heard =
             rows.into_iter().map(|mut row| Ok(Heard { at: row.at()?, kind: row.text()?, payload: row.json()? }));
         Ok(Some(News { heard: heard.collect::<Result<_>>()?, delivered_at }))
