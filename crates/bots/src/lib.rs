@@ -17,6 +17,7 @@ mod import;
 mod install;
 mod lanes;
 mod parallel;
+mod recent;
 pub mod replay;
 mod timeouts;
 pub mod trace;
@@ -96,6 +97,8 @@ struct Core {
     installed: std::sync::RwLock<Arc<Installed>>,
     lanes: Lanes,
     answering: Answering,
+    alarm: timeouts::Alarm,
+    recent: recent::Recent,
 }
 
 /// What a caller gets for a message.
@@ -130,6 +133,8 @@ impl Bots {
             installed: std::sync::RwLock::new(Arc::new(installed)),
             lanes: Lanes::default(),
             answering: Answering::default(),
+            alarm: timeouts::Alarm::default(),
+            recent: recent::Recent::new(store.is_shared()),
             store,
         };
         let bots = Bots { core: Arc::new(core) };

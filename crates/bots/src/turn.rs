@@ -6,7 +6,7 @@ use duologue_dialog::{
     Hook, Incoming, KvsWrite, Memory, Object, Outcome, Turn, Value, host::KvsScope, memory::initial_session,
     trace::Step, turn::Reply,
 };
-use duologue_model::{Json, id::BotId};
+use duologue_model::{Json, Timestamp, id::BotId};
 use duologue_store::v12::{
     kvs,
     turns::{Commit, Committed, Elsewhere, Memory as StoredMemory, Remembered, Said},
@@ -17,6 +17,7 @@ use crate::{
     Answered, Core, LiveBot,
     host::TurnHost,
     lanes::{self, Progress, Ticket},
+    recent::{Kept, written},
 };
 
 /// How often a turn is done again because its memory changed meanwhile.
@@ -88,11 +89,21 @@ pub(crate) async fn message(
     incoming: Incoming,
     origin: Origin<'_>,
 ) -> Result<Answered, Refusal> {
-    for _ in 0..ATTEMPTS {
-        let remembered = core.store.recall(&bot.store_id, &incoming.target).await.map_err(|e| failed(bot, &e))?;
-        let turns_before = remembered.turns;
+    for attempt in 0..ATTEMPTS {
+        let (erasures, now) = (core.store.live().erasures(), core.store.now());
+        let (known, ticket) = core.recent.begin(&bot.id, &incoming.target, erasures, now);
+        let (memory, turns_before, is_lasting) = match known {
+            // One that proved wrong isn't tried again.
+            Some(known) if attempt == 0 => (known.memory, known.turns, true),
+            _ => {
+                let recalled = core.store.recall(&bot.store_id, &incoming.target).await;
+                let remembered = recalled.map_err(|e| failed(bot, &e))?;
+                let (turns, is_lasting) = (remembered.turns, !remembered.bot_expires);
+                (memory(remembered), turns, is_lasting)
+            }
+        };
         let host = TurnHost { core, bot, progress };
-        let outcome = Turn::message(&bot.engine, &host, memory(remembered), incoming.clone()).await;
+        let outcome = Turn::message(&bot.engine, &host, memory, incoming.clone()).await;
         let spoken = || said(outcome.event.str("type").unwrap_or(TEXT), outcome.event.get("payload"));
         let (incoming_said, delivered, answers) = match origin {
             Origin::Caller(ticket) => (Some(spoken()), ticket.claim(), None),
@@ -105,8 +116,13 @@ pub(crate) async fn message(
             answers,
             ..commit(bot, &incoming.target, turns_before, &outcome)
         };
+        let (waits, changes) = (commit.memory.context_expires_in, Changes::of(&commit));
         match core.store.write(commit).await.map_err(|e| failed(bot, &e))? {
             Committed::Done(late) => {
+                set_alarm(core, waits);
+                changes.tell(core);
+                let left = is_lasting.then(|| kept(&outcome, turns_before, &changes, now));
+                core.recent.keep(&bot.id, &incoming.target, ticket, left, changes.own_user);
                 report(&bot.id, &outcome.trace.steps);
                 post_incoming(core, bot, &incoming.target, &outcome);
                 let late = late.into_iter().map(|said| late_payload(&said)).collect();
@@ -143,8 +159,13 @@ pub(crate) async fn timeout(core: &Arc<Core>, bot: &Arc<LiveBot>, progress: &Pro
     let host = TurnHost { core, bot, progress };
     let outcome = Turn::timeout(&bot.engine, &host, memory(remembered), user).await;
     // Stale: somebody else saw to it.
-    match core.store.write(commit(bot, user, turns_before, &outcome)).await {
+    let commit = commit(bot, user, turns_before, &outcome);
+    let (waits, changes) = (commit.memory.context_expires_in, Changes::of(&commit));
+    match core.store.write(commit).await {
         Ok(Committed::Done(_)) => {
+            set_alarm(core, waits);
+            changes.tell(core);
+            core.recent.keep(&bot.id, user, None, None, changes.own_user);
             report(&bot.id, &outcome.trace.steps);
             post_incoming(core, bot, user, &outcome);
         }
@@ -152,6 +173,59 @@ pub(crate) async fn timeout(core: &Arc<Core>, bot: &Arc<LiveBot>, progress: &Pro
         Err(error) => {
             failed(bot, &error);
         }
+    }
+}
+
+/// What a turn changed beside its own conversation.
+struct Changes {
+    own_user: bool,
+    users: Vec<String>,
+    values: Vec<String>,
+    size: usize,
+}
+
+impl Changes {
+    fn of(commit: &Commit) -> Changes {
+        let StoredMemory { user, session, context, temp, .. } = &commit.memory;
+        let users = commit.users.iter().map(|write| write.user.clone());
+        let sizes = [user.as_ref(), Some(session), Some(context), Some(temp)];
+        Changes {
+            own_user: user.is_some(),
+            users: users.chain(commit.deleted_sessions.iter().cloned()).collect(),
+            values: commit.kvs.iter().filter_map(|write| write.bot.clone()).collect(),
+            size: sizes.into_iter().flatten().map(|part| part.text().len()).sum(),
+        }
+    }
+
+    fn tell(&self, core: &Core) {
+        self.users.iter().for_each(|user| core.recent.user_changed(user));
+        self.values.iter().for_each(|bot| core.recent.values_changed(bot));
+    }
+}
+
+/// What a turn left, as it is read again.
+fn kept(outcome: &Outcome, turns_before: i64, changes: &Changes, began: Timestamp) -> Kept {
+    let memory = outcome.memory();
+    let object = |value: &Value| if value.as_object().is_some() { written(value) } else { Value::object() };
+    Kept {
+        turns: turns_before + 1,
+        memory: Memory {
+            user: object(&memory.user),
+            session: object(&memory.session),
+            context: object(&memory.context),
+            temp: object(&memory.temp),
+            bot: memory.bot.clone(),
+            timeouts: memory.timeouts,
+        },
+        session_ends: began.plus_millis(i64::try_from(outcome.follow_ups.session_expires_in).unwrap_or(i64::MAX)),
+        size: changes.size,
+    }
+}
+
+/// The timer has to look when a dialog has waited long enough.
+fn set_alarm(core: &Core, waits: Option<u64>) {
+    if let Some(millis) = waits {
+        core.alarm.at_latest(core.store.now().plus_millis(i64::try_from(millis).unwrap_or(i64::MAX)));
     }
 }
 
@@ -207,10 +281,13 @@ pub(crate) async fn hook(core: &Arc<Core>, bot: &Arc<LiveBot>, hook: Hook) {
     let progress = Progress::default();
     let (writes, steps) = Turn::hook(&bot.engine, &TurnHost { core, bot, progress: &progress }, hook).await;
     report(&bot.id, &steps);
-    if !writes.is_empty()
-        && let Err(error) = core.store.write_v12_values(writes.iter().map(kvs_write).collect()).await
-    {
-        failed(bot, &error);
+    if !writes.is_empty() {
+        let writes: Vec<_> = writes.iter().map(kvs_write).collect();
+        let bots: Vec<_> = writes.iter().filter_map(|write| write.bot.clone()).collect();
+        if let Err(error) = core.store.write_v12_values(writes).await {
+            failed(bot, &error);
+        }
+        bots.iter().for_each(|bot| core.recent.values_changed(bot));
     }
 }
 

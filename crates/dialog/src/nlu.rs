@@ -1,7 +1,7 @@
 //! Understanding, as far as it needs no statistics: list and pattern entities (`qna-nlu.md` § 2, § 4),
 //! and the shape of `event.nlu` (`converse-api.md` § 4.2).
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::LazyLock};
 
 use crate::{
     condition::Regexp,
@@ -323,6 +323,12 @@ fn jaro_winkler(a: &[char], b: &[char]) -> f64 {
 
 /// `event.nlu` before any prediction (`converse-api.md` § 4.2).
 pub fn unknown(included_contexts: Value) -> Value {
+    let mut nlu = UNKNOWN.clone();
+    nlu.set("includedContexts", included_contexts);
+    nlu.into()
+}
+
+static UNKNOWN: LazyLock<Object> = LazyLock::new(|| {
     let intent = Object::new().with("name", "none").with("confidence", 1.0).with("context", "global");
     Object::new()
         .with("entities", Value::Array(Vec::new()))
@@ -332,10 +338,9 @@ pub fn unknown(included_contexts: Value) -> Value {
         .with("intent", intent)
         .with("intents", Value::Array(Vec::new()))
         .with("errored", false)
-        .with("includedContexts", included_contexts)
+        .with("includedContexts", Value::Undefined)
         .with("ms", 0.0)
-        .into()
-}
+});
 
 /// Merges a prediction into `event.nlu`: objects member by member, anything else replaces.
 pub fn merge(into: &mut Value, prediction: Value) {

@@ -291,6 +291,7 @@ const LONGEST_SLIDE: usize = 8;
 
 fn compare(path: &mut Vec<Text>, before: &Value, after: &Value, patches: &mut Vec<Patch>) {
     match (before, after) {
+        (Value::Object(a), Value::Object(b)) if a.is_shared_with(b) => {}
         (Value::Object(a), Value::Object(b)) => {
             for (name, value) in a.iter() {
                 path.push(name.clone());
@@ -327,6 +328,7 @@ fn slide(before: &Value, after: &Value) -> Option<(usize, usize)> {
 /// Whether two values are written the same, order of members included.
 fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
+        (Value::Object(a), Value::Object(b)) if a.is_shared_with(b) => true,
         (Value::Object(a), Value::Object(b)) => {
             let written = |(_, value): &(&Text, &Value)| !value.is_undefined();
             let (mut a, mut b) = (a.iter().filter(written), b.iter().filter(written));

@@ -5,7 +5,9 @@
 //! double, as a script sees it; and `undefined` matters, because a member that is undefined keeps its
 //! place and hides an argument of the same name, yet isn't written (`content.md` § 4.1).
 //!
-//! Texts are shared (`Arc<str>`), so a value that comes out of a bot's files is never copied.
+//! Texts are shared (`Arc<str>`), and so are the members of objects until one of those who share them changes
+//! his: a copy of an event or a memory costs nothing, and a value that comes out of a bot's files is never
+//! copied.
 
 use std::{
     cell::RefCell,
@@ -48,17 +50,63 @@ pub enum Value {
 /// The members of an object, in JavaScript's order: names that are array indexes first, ascending, then
 /// the others as they came.
 ///
+/// A copy shares them until one of the two is changed.
+#[derive(Clone, Debug, Default)]
+pub struct Object(Option<Arc<Members>>);
+
 /// A list that is searched from its start while it is short, as nearly all are; longer ones have an index.
 #[derive(Clone, Debug, Default)]
-pub struct Object {
-    members: Vec<(Text, Value)>,
-    // Boxed, as nearly no object has one: it makes every value 16 bytes shorter.
+struct Members {
+    list: Vec<(Text, Value)>,
+    // Boxed, as nearly no object has one.
     #[allow(clippy::box_collection)]
     index: Option<Box<HashMap<Text, usize>>>,
 }
 
 /// Objects with more members than this have an index.
 const SHORT: usize = 16;
+
+impl Members {
+    fn place(&self, name: &str) -> Option<usize> {
+        match &self.index {
+            Some(index) => index.get(name).copied(),
+            None => self.list.iter().position(|(key, _)| &**key == name),
+        }
+    }
+
+    fn rebuild_index(&mut self) {
+        self.index = (self.list.len() > SHORT)
+            .then(|| Box::new(self.list.iter().enumerate().map(|(at, (key, _))| (key.clone(), at)).collect()));
+    }
+
+    /// Adds a member or replaces one, without regard to array indexes. [`Members::sort_indexes`] must follow.
+    fn put(&mut self, name: Text, value: Value) {
+        match self.place(&name) {
+            Some(at) => self.list[at].1 = value,
+            None => self.add(name, value),
+        }
+    }
+
+    /// Adds a member that isn't there. For array indexes as [`Members::put`].
+    fn add(&mut self, name: Text, value: Value) {
+        if let Some(index) = &mut self.index {
+            index.insert(name.clone(), self.list.len());
+        }
+        self.list.push((name, value));
+        if self.index.is_none() && self.list.len() > SHORT {
+            self.rebuild_index();
+        }
+    }
+
+    /// Brings array indexes to the front, ascending.
+    fn sort_indexes(&mut self) {
+        if self.list.iter().any(|(key, _)| array_index(key).is_some()) {
+            // Stable, so other names keep their order behind the indexes.
+            self.list.sort_by_key(|(key, _)| array_index(key).map_or(u64::MAX, u64::from));
+            self.rebuild_index();
+        }
+    }
+}
 
 impl Object {
     /// An object without members.
@@ -68,53 +116,38 @@ impl Object {
 
     /// The same, with room for so many.
     pub fn with_capacity(members: usize) -> Self {
-        Object { members: Vec::with_capacity(members), index: None }
+        Object::from(Members { list: Vec::with_capacity(members), index: None })
+    }
+
+    fn list(&self) -> &[(Text, Value)] {
+        self.0.as_ref().map_or(&[], |members| &members.list)
     }
 
     fn place(&self, name: &str) -> Option<usize> {
-        match &self.index {
-            Some(index) => index.get(name).copied(),
-            None => self.members.iter().position(|(key, _)| &**key == name),
-        }
+        self.0.as_ref()?.place(name)
     }
 
-    fn rebuild_index(&mut self) {
-        self.index = (self.members.len() > SHORT)
-            .then(|| Box::new(self.members.iter().enumerate().map(|(at, (key, _))| (key.clone(), at)).collect()));
+    /// The members, nobody else's from now on.
+    fn own(&mut self) -> &mut Members {
+        Arc::make_mut(self.0.get_or_insert_default())
     }
 
-    /// Adds a member or replaces one, without regard to array indexes. [`Object::sort_indexes`] must follow.
-    fn put(&mut self, name: Text, value: Value) {
-        if let Some(at) = self.place(&name) {
-            self.members[at].1 = value;
-            return;
-        }
-        if let Some(index) = &mut self.index {
-            index.insert(name.clone(), self.members.len());
-        }
-        self.members.push((name, value));
-        if self.index.is_none() && self.members.len() > SHORT {
-            self.rebuild_index();
-        }
-    }
-
-    /// Brings array indexes to the front, ascending.
-    fn sort_indexes(&mut self) {
-        if self.members.iter().any(|(key, _)| array_index(key).is_some()) {
-            // Stable, so other names keep their order behind the indexes.
-            self.members.sort_by_key(|(key, _)| array_index(key).map_or(u64::MAX, u64::from));
-            self.rebuild_index();
+    /// Whether the two share their members: then they are the same, undefined ones included.
+    pub fn is_shared_with(&self, other: &Object) -> bool {
+        match (&self.0, &other.0) {
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+            _ => false,
         }
     }
 
     /// The member called `name`; `None` also if it is there and undefined.
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.place(name).map(|at| &self.members[at].1).filter(|value| !value.is_undefined())
+        self.place(name).map(|at| &self.list()[at].1).filter(|value| !value.is_undefined())
     }
 
     /// The member called `name`, to be changed.
     pub fn get_mut(&mut self, name: &str) -> Option<&mut Value> {
-        self.place(name).map(|at| &mut self.members[at].1)
+        self.place(name).map(|at| &mut self.own().list[at].1)
     }
 
     /// Whether there is a member of this name, be it undefined (`name in object`).
@@ -125,14 +158,16 @@ impl Object {
     /// Sets a member. One that exists keeps its place.
     pub fn set(&mut self, name: impl Into<Text> + AsRef<str>, value: impl Into<Value>) {
         let value = value.into();
-        match self.place(name.as_ref()) {
-            Some(at) => self.members[at].1 = value,
+        let place = self.place(name.as_ref());
+        let members = self.own();
+        match place {
+            Some(at) => members.list[at].1 = value,
             None => {
                 let name = name.into();
                 let number = array_index(&name).is_some();
-                self.put(name, value);
+                members.add(name, value);
                 if number {
-                    self.sort_indexes();
+                    members.sort_indexes();
                 }
             }
         }
@@ -148,9 +183,10 @@ impl Object {
     /// Removes a member; the others keep their order.
     pub fn remove(&mut self, name: &str) -> Option<Value> {
         let at = self.place(name)?;
-        let (_, value) = self.members.remove(at);
-        if self.index.is_some() {
-            self.rebuild_index();
+        let members = self.own();
+        let (_, value) = members.list.remove(at);
+        if members.index.is_some() {
+            members.rebuild_index();
         }
         Some(value)
     }
@@ -162,43 +198,54 @@ impl Object {
             None => {
                 self.set(name, Value::Undefined);
                 // An array index lies somewhere else than at the end.
-                self.place(name).unwrap_or(self.members.len() - 1)
+                self.place(name).unwrap_or(self.len() - 1)
             }
         };
-        self.members[at].1.make_object()
+        self.own().list[at].1.make_object()
     }
 
     /// Members in order, undefined ones included.
     pub fn iter(&self) -> impl Iterator<Item = (&Text, &Value)> {
-        self.members.iter().map(|(name, value)| (name, value))
+        self.list().iter().map(|(name, value)| (name, value))
     }
 
     /// Members in order, to be changed.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&Text, &mut Value)> {
-        self.members.iter_mut().map(|(name, value)| (&*name, value))
+        let list = if self.0.is_some() { &mut self.own().list[..] } else { &mut [] };
+        list.iter_mut().map(|(name, value)| (&*name, value))
     }
 
     /// How many members there are, undefined ones included.
     pub fn len(&self) -> usize {
-        self.members.len()
+        self.list().len()
     }
 
     /// Whether there is no member that would be written.
     pub fn is_empty(&self) -> bool {
-        self.members.iter().all(|(_, value)| value.is_undefined())
+        self.list().iter().all(|(_, value)| value.is_undefined())
     }
 
     /// Keeps the members for which `keep` holds.
     pub fn retain(&mut self, mut keep: impl FnMut(&str, &Value) -> bool) {
-        self.members.retain(|(name, value)| keep(name, value));
-        self.rebuild_index();
+        if self.list().iter().all(|(name, value)| keep(name, value)) {
+            return;
+        }
+        let members = self.own();
+        members.list.retain(|(name, value)| keep(name, value));
+        members.rebuild_index();
+    }
+}
+
+impl From<Members> for Object {
+    fn from(members: Members) -> Self {
+        Object(Some(Arc::new(members)))
     }
 }
 
 impl PartialEq for Object {
     /// Members in the same order, undefined ones included.
     fn eq(&self, other: &Self) -> bool {
-        self.members == other.members
+        self.is_shared_with(other) || self.list() == other.list()
     }
 }
 
@@ -207,18 +254,18 @@ impl IntoIterator for Object {
     type IntoIter = std::vec::IntoIter<(Text, Value)>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.members.into_iter()
+        self.0.map(Arc::unwrap_or_clone).unwrap_or_default().list.into_iter()
     }
 }
 
 impl FromIterator<(Text, Value)> for Object {
-    fn from_iter<I: IntoIterator<Item = (Text, Value)>>(members: I) -> Self {
-        let mut object = Object::new();
-        for (name, value) in members {
-            object.put(name, value);
+    fn from_iter<I: IntoIterator<Item = (Text, Value)>>(all: I) -> Self {
+        let mut members = Members::default();
+        for (name, value) in all {
+            members.put(name, value);
         }
-        object.sort_indexes();
-        object
+        members.sort_indexes();
+        members.into()
     }
 }
 
@@ -588,12 +635,15 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut object = Object::new();
+        let mut members = Members::default();
         while let Some(name) = map.next_key_seed(Name(self))? {
-            object.put(name, map.next_value_seed(self)?);
+            members.put(name, map.next_value_seed(self)?);
         }
-        object.sort_indexes();
-        Ok(Value::Object(object))
+        if members.list.is_empty() {
+            return Ok(Value::object());
+        }
+        members.sort_indexes();
+        Ok(Value::Object(members.into()))
     }
 }
 
@@ -617,6 +667,25 @@ mod tests {
         assert_eq!(object.iter().next().map(|(name, _)| &**name), Some("7"));
         object.retain(|name, _| name == "k3");
         assert_eq!(Value::from(object).to_json(), r#"{"k3":"three"}"#);
+    }
+
+    #[test]
+    fn copies_share_until_one_changes() {
+        let mut a = Object::new().with("x", Object::new().with("y", 1.0)).with("z", Object::new());
+        let b = a.clone();
+        assert!(a.is_shared_with(&b));
+        a.object_mut("x").set("y", 2.0);
+        assert!(!a.is_shared_with(&b));
+        assert_eq!(
+            (Value::from(a.clone()).to_json(), Value::from(b.clone()).to_json()),
+            (r#"{"x":{"y":2},"z":{}}"#.to_owned(), r#"{"x":{"y":1},"z":{}}"#.to_owned())
+        );
+        let mut c = b.clone();
+        c.retain(|_, _| true);
+        assert!(c.is_shared_with(&b), "nothing changed");
+        c.iter_mut().for_each(|(_, value)| *value = Value::Null);
+        assert_eq!((c.len(), b.get("z").and_then(Value::as_object).map(Object::len)), (2, Some(0)));
+        assert_eq!(b.into_iter().count(), 2);
     }
 
     #[test]

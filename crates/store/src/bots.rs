@@ -462,6 +462,7 @@ impl Script for Delete {
         ] {
             tx.execute(sql, params![&bot.id]).await?;
         }
+        tx.touches().erased();
         crate::webhooks::manage::forget_bot(tx, &bot.id).await
     }
 }

@@ -379,6 +379,7 @@ impl Script for Delete {
         }
         let at = tx.now();
         tx.touches().conversation(&ConversationId::new(id.as_str()), at);
+        tx.touches().erased();
         webhooks::forget_conversation(tx, id).await?;
         tag_index::forget(tx, id).await
     }

@@ -22,9 +22,15 @@ pub struct Touches {
     pub(crate) due: Option<Timestamp>,
     pub(crate) registrations: bool,
     pub(crate) webhooks: BTreeSet<String>,
+    pub(crate) erased: bool,
 }
 
 impl Touches {
+    /// A conversation, or all of a bot, is gone.
+    pub fn erased(&mut self) {
+        self.erased = true;
+    }
+
     /// The conversation's clock moved to `at`.
     pub fn conversation(&mut self, id: &ConversationId, at: Timestamp) {
         self.conversations.push((id.clone(), at));
@@ -64,6 +70,7 @@ impl Touches {
             self.due(at);
         }
         self.webhooks.extend(other.webhooks);
+        self.erased |= other.erased;
     }
 }
 
@@ -80,6 +87,7 @@ pub struct Live {
     /// Woken when the code of an instance is to be told of it.
     pub registrations: Notify,
     next_due: std::sync::atomic::AtomicI64,
+    erasures: std::sync::atomic::AtomicU64,
     /// Webhooks to which something waits to be sent.
     pub webhooks: Webhooks,
 }
@@ -93,6 +101,7 @@ impl Default for Live {
             logs: Notify::new(),
             registrations: Notify::new(),
             next_due: std::sync::atomic::AtomicI64::new(i64::MAX),
+            erasures: std::sync::atomic::AtomicU64::new(0),
             webhooks: Webhooks::default(),
         }
     }
@@ -110,7 +119,16 @@ impl Live {
         self.next_due.store(at.millis(), std::sync::atomic::Ordering::Release);
     }
 
+    /// How often this process erased a conversation, or all of a bot. Whoever asks after an erasure was
+    /// answered gets another number than before it began.
+    pub fn erasures(&self) -> u64 {
+        self.erasures.load(std::sync::atomic::Ordering::Acquire)
+    }
+
     pub(crate) fn publish(&self, touches: Touches) {
+        if touches.erased {
+            self.erasures.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
+        }
         if !touches.conversations.is_empty() && self.feed.receiver_count() > 0 {
             // An error means that the last listener has just left.
             let _ = self.feed.send(touches.conversations.into());

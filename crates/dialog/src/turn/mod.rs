@@ -31,7 +31,7 @@ mod slots;
 mod timeout;
 mod understand;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -128,6 +128,32 @@ impl Outcome {
         self.memory().context.as_object().is_some_and(|context| !context.is_empty())
     }
 }
+
+/// What is the same in all events: the names of their members and the order of these.
+static EVENT: LazyLock<Object> = LazyLock::new(|| {
+    // With room for what is added to them.
+    Object::with_capacity(16)
+        .with("id", Value::Undefined)
+        .with("type", Value::Undefined)
+        .with("channel", "api")
+        .with("direction", Value::Undefined)
+        .with("target", Value::Undefined)
+        .with("botId", Value::Undefined)
+        .with("createdOn", Value::Undefined)
+        .with("payload", Value::Undefined)
+        .with("preview", Value::Undefined)
+        .with("state", Value::Undefined)
+        .with("nlu", Value::Undefined)
+        .with("suggestions", Value::Array(Vec::new()))
+        .with("flags", Object::new())
+});
+
+/// The same of their states.
+static STATE: LazyLock<Object> = LazyLock::new(|| {
+    let names = ["user", "context", "session", "temp", "bot"].into_iter();
+    let state = Object::new().with("__stacktrace", Value::Array(Vec::new()));
+    names.fold(state, |state, name| state.with(name, Value::Undefined))
+});
 
 /// A message of the bot.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -355,28 +381,21 @@ impl<'t, H: Host> Run<'t, H> {
         } else {
             memory::initial_session()
         };
-        let state = Object::with_capacity(6)
-            .with("__stacktrace", Value::Array(Vec::new()))
-            .with("user", or_empty(&self.before.user))
-            .with("context", or_empty(&self.before.context))
-            .with("session", session)
-            .with("temp", or_empty(&self.before.temp))
-            .with("bot", self.before.bot.clone());
-        // With room for what is added to it.
-        Object::with_capacity(16)
-            .with("id", id)
-            .with("type", kind)
-            .with("channel", "api")
-            .with("direction", direction)
-            .with("target", self.target.as_str())
-            .with("botId", &self.bot.id)
-            .with("createdOn", created)
-            .with("payload", Value::Undefined)
-            .with("preview", Value::Undefined)
-            .with("state", state)
-            .with("nlu", Value::Undefined)
-            .with("suggestions", Value::Array(Vec::new()))
-            .with("flags", Object::new())
+        let mut state = STATE.clone();
+        state.set("user", or_empty(&self.before.user));
+        state.set("context", or_empty(&self.before.context));
+        state.set("session", session);
+        state.set("temp", or_empty(&self.before.temp));
+        state.set("bot", self.before.bot.clone());
+        let mut event = EVENT.clone();
+        event.set("id", id);
+        event.set("type", kind);
+        event.set("direction", direction);
+        event.set("target", self.target.as_str());
+        event.set("botId", &self.bot.id);
+        event.set("createdOn", created);
+        event.set("state", state);
+        event
     }
 
     fn event_text(&self, name: &str) -> String {

@@ -37,6 +37,10 @@ const AT_ONCE: usize = 8;
 
 const REMEMBER: &str = "UPDATE v12_conversations SET context = ?3, temp = ?4, session = ?5, timeouts = ?6, context_expires_at = ?7, \
      session_expires_at = ?8, delivered_at = ?9, turns = ?10 WHERE bot_id = ?1 AND user_id = ?2";
+/// Where the timer would look too late.
+const REMEMBER_AND_LOOK: &str = "UPDATE v12_conversations SET context = ?3, temp = ?4, session = ?5, timeouts = ?6, \
+     context_expires_at = ?7, session_expires_at = ?8, delivered_at = ?9, turns = ?10, look_at = ?7 \
+     WHERE bot_id = ?1 AND user_id = ?2";
 const KEEP_TRACE: &str = "INSERT INTO v12_turns (conversation_id, slot, turn, at, trace) VALUES (?1, ?2, ?3, ?4, ?5) \
      ON CONFLICT (conversation_id, slot) DO UPDATE SET turn = excluded.turn, at = excluded.at, trace = excluded.trace";
 /// What stood in the slot of a turn without a trace is too old.
@@ -52,6 +56,8 @@ pub struct Remembered {
     pub user: Option<Json>,
     /// The bot's variables (key `global` of its store), if any were ever stored.
     pub bot: Option<Json>,
+    /// Whether those variables expire.
+    pub bot_expires: bool,
     /// The session; `None` if there is none, or it has expired.
     pub session: Option<Json>,
     /// The position in the dialog.
@@ -82,7 +88,7 @@ impl Script for Recall {
         let row = tx
             .query_opt(
                 "SELECT u.attributes, k.value, c.session, c.context, c.temp, c.timeouts, c.context_expires_at, \
-                 c.session_expires_at, c.turns FROM (SELECT 1 AS one) o \
+                 c.session_expires_at, c.turns, k.expires_at FROM (SELECT 1 AS one) o \
                  LEFT JOIN v12_conversations c ON c.bot_id = ?1 AND c.user_id = ?2 \
                  LEFT JOIN v12_users u ON u.channel = 'api' AND u.user_id = ?2 \
                  LEFT JOIN v12_kvs k ON k.bot_id = ?1 AND k.key = 'global' AND (k.expires_at IS NULL OR k.expires_at > ?3)",
@@ -97,6 +103,7 @@ fn nothing() -> Remembered {
     Remembered {
         user: None,
         bot: None,
+        bot_expires: false,
         session: None,
         context: empty(),
         temp: empty(),
@@ -111,13 +118,15 @@ fn remembered(row: &mut Row, now: Timestamp) -> Result<Remembered> {
     let (session, context, temp) = (row.opt_json()?, row.opt_json()?, row.opt_json()?);
     let (timeouts, context_expires_at) = (row.opt_int()?, row.opt_at()?);
     let (session_expires_at, turns) = (row.opt_at()?, row.opt_int()?.unwrap_or(0));
+    let bot_expires = row.opt_at()?.is_some();
     // With the session everything else of the conversation is gone.
     if session.is_none() || session_expires_at.is_some_and(|at| at <= now) {
-        return Ok(Remembered { user, bot, turns, ..nothing() });
+        return Ok(Remembered { user, bot, bot_expires, turns, ..nothing() });
     }
     Ok(Remembered {
         user,
         bot,
+        bot_expires,
         session,
         context: context.unwrap_or_else(empty),
         temp: temp.unwrap_or_else(empty),
@@ -219,6 +228,15 @@ pub(super) struct Place {
     updated_at: Timestamp,
     scan_until: i64,
     hooks: Hooks,
+    /// When the timer looks at it.
+    look_at: Option<Timestamp>,
+}
+
+impl Place {
+    /// Whether the timer sees in time to a wait that ends then.
+    fn is_looked_at_by(&self, end: Option<Timestamp>) -> bool {
+        end.is_none_or(|end| self.look_at.is_some_and(|look| look <= end))
+    }
 }
 
 impl Script for Commit {
@@ -265,6 +283,7 @@ impl Commit {
         let session_expires_at = kvs::later(tx.now(), memory.session_expires_in);
         let delivered_at = if self.delivered { place.last_at } else { place.delivered_at };
         let turn = place.turns + 1;
+        let remember = if place.is_looked_at_by(context_expires_at) { REMEMBER } else { REMEMBER_AND_LOOK };
         let memory = params![
             &self.bot,
             &self.user,
@@ -282,7 +301,7 @@ impl Commit {
             Some(trace) => (KEEP_TRACE, params![&place.conversation, slot, turn, now, trace]),
             None => (DROP_TRACE, params![&place.conversation, slot]),
         };
-        said.write(tx, who, place, &[(REMEMBER, memory), trace]).await
+        said.write(tx, who, place, &[(remember, memory), trace]).await
     }
 
     async fn follow_up(&self, tx: &mut Tx<'_>, who: &Identity) -> Result<()> {
@@ -322,7 +341,7 @@ async fn find(tx: &mut Tx<'_>, who: &Identity, user: &str) -> Result<Option<Plac
         .query_opt(
             "SELECT v.conversation_id, c.owner, v.chat_user_id, v.delivered_at, v.turns, c.last_seq, c.last_at, c.updated_at, \
              (SELECT b.scan_until FROM bots b WHERE b.id = v.bot_id), \
-             (SELECT w.hooks FROM webhook_bots w WHERE w.bot_id = v.bot_id) \
+             (SELECT w.hooks FROM webhook_bots w WHERE w.bot_id = v.bot_id), v.look_at \
              FROM v12_conversations v JOIN conversations c ON c.id = v.conversation_id \
              WHERE v.bot_id = ?1 AND v.user_id = ?2 {for_update}",
             params![&who.bot, user],
@@ -340,6 +359,7 @@ async fn find(tx: &mut Tx<'_>, who: &Identity, user: &str) -> Result<Option<Plac
             updated_at: row.at()?,
             scan_until: row.opt_int()?.unwrap_or(0),
             hooks: Hooks::parse(row.opt_text()?.as_deref()),
+            look_at: row.opt_at()?,
         })
     })
     .transpose()
@@ -401,6 +421,7 @@ async fn make(tx: &mut Tx<'_>, who: &Identity, user: &str) -> Result<Place> {
         updated_at: now,
         scan_until: crate::bots::scan_until(tx, &who.bot).await?,
         hooks: webhooks::hooks(tx, &who.bot).await?,
+        look_at: None,
     })
 }
 
@@ -612,32 +633,66 @@ pub struct Due {
     pub user: String,
 }
 
-struct DueTimeouts {
-    now: Timestamp,
-    most: i64,
+/// What a look at the dialogs that wait shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Looked {
+    /// The conversations whose dialog has waited long enough, longest overdue first.
+    pub due: Vec<Due>,
+    /// When the next of them may be due, if any of them isn't yet.
+    pub again: Option<Timestamp>,
 }
 
-impl Script for DueTimeouts {
-    type Out = Vec<Due>;
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Due>> {
-        let rows = tx
-            .query(
-                "SELECT bot_id, user_id FROM v12_conversations WHERE context_expires_at IS NOT NULL \
-                 AND context_expires_at <= ?1 ORDER BY context_expires_at LIMIT ?2",
-                params![self.now, self.most],
-            )
-            .await?;
-        rows.into_iter().map(|mut row| Ok(Due { bot: row.id()?, user: row.text()? })).collect()
+/// Looks at the conversations whose time it is.
+struct Look {
+    now: Timestamp,
+    most: usize,
+}
+
+impl Script for Look {
+    /// What is due, whether others were looked at, and when to look at what comes next.
+    type Out = (Vec<Due>, bool, Option<Timestamp>);
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Out> {
+        let sql = format!(
+            "SELECT bot_id, user_id, look_at, context_expires_at FROM v12_conversations WHERE look_at IS NOT NULL \
+             ORDER BY look_at LIMIT {}",
+            self.most
+        );
+        let (mut due, mut others) = (Vec::new(), false);
+        for mut row in tx.query(&sql, &[]).await? {
+            let (bot, user, look_at, ends_at) = (row.id()?, row.text()?, row.at()?, row.opt_at()?);
+            if look_at > self.now {
+                return Ok((due, others, Some(look_at)));
+            }
+            match ends_at.is_some_and(|end| end <= self.now) {
+                true => due.push(Due { bot, user }),
+                false => others = true,
+            }
+        }
+        Ok((due, others, None))
     }
 }
 
-struct NextTimeout;
+/// Notes of the conversations that are looked at too early when it will be time.
+struct PutOff {
+    now: Timestamp,
+    most: usize,
+}
 
-impl Script for NextTimeout {
-    type Out = Option<Timestamp>;
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<Timestamp>> {
-        let sql = "SELECT MIN(context_expires_at) FROM v12_conversations WHERE context_expires_at IS NOT NULL";
-        tx.query_opt(sql, &[]).await?.map_or(Ok(None), |mut row| row.opt_at())
+impl Script for PutOff {
+    type Out = ();
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
+        let sql = format!(
+            "SELECT bot_id, user_id FROM v12_conversations WHERE look_at <= ?1 \
+             AND (context_expires_at IS NULL OR context_expires_at > ?1) ORDER BY look_at LIMIT {}",
+            self.most
+        );
+        let put_off = "UPDATE v12_conversations SET look_at = context_expires_at WHERE bot_id = ?1 AND user_id = ?2 \
+                       AND (context_expires_at IS NULL OR context_expires_at > ?3)";
+        for mut row in tx.query(&sql, params![self.now]).await? {
+            let (bot, user): (BotId, String) = (row.id()?, row.text()?);
+            tx.execute(put_off, params![&bot, &user, self.now]).await?;
+        }
+        Ok(())
     }
 }
 
@@ -646,7 +701,8 @@ struct DropTimeout(Due);
 impl Script for DropTimeout {
     type Out = ();
     async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
-        let sql = "UPDATE v12_conversations SET context_expires_at = NULL WHERE bot_id = ?1 AND user_id = ?2";
+        let sql =
+            "UPDATE v12_conversations SET context_expires_at = NULL, look_at = NULL WHERE bot_id = ?1 AND user_id = ?2";
         tx.execute(sql, params![&self.0.bot, &self.0.user]).await?;
         Ok(())
     }
@@ -703,14 +759,19 @@ impl Store {
         self.write(TakeLate { bot: bot.clone(), user: user.to_owned() }).await
     }
 
-    /// Conversations whose dialog has waited long enough, longest overdue first.
-    pub async fn due_v12_timeouts(&self, most: i64) -> Result<Vec<Due>> {
-        self.read(&DueTimeouts { now: self.now(), most }).await
-    }
-
-    /// When the next dialog has waited long enough.
-    pub async fn next_v12_timeout(&self) -> Result<Option<Timestamp>> {
-        self.read(&NextTimeout).await
+    /// Looks at `most` of the conversations whose dialog may have waited long enough.
+    pub async fn look_at_v12_timeouts(&self, most: usize) -> Result<Looked> {
+        loop {
+            let now = self.now();
+            let (due, others, again) = self.read(&Look { now, most }).await?;
+            if others {
+                self.write(PutOff { now, most }).await?;
+            }
+            // Those put off may have stood before others.
+            if !others || !due.is_empty() {
+                return Ok(Looked { due, again });
+            }
+        }
     }
 
     /// Lets a dialog wait without end: its bot isn't here any more.

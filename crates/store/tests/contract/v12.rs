@@ -6,7 +6,7 @@ use duologue_store::v12::{
     kvs,
     members::Member,
     traces::Latest,
-    turns::{Commit, Committed, Due, Elsewhere, Memory, Said},
+    turns::{Commit, Committed, Due, Elsewhere, Looked, Memory, Said},
 };
 use duologue_store::{
     conversations, messages,
@@ -217,16 +217,51 @@ contract! {
 }
 
 contract! {
+    /// Later turns put a timeout off without a word to the timer, which sees that when it looks.
+    async fn a_dialog_that_goes_on_is_not_due(bed: Bed) {
+        let store = &bed.store;
+        let waits = |user: &str, turns, millis| {
+            let mut commit = turn(&bed, user, turns, Some("a"), &[]);
+            commit.memory.context_expires_in = millis;
+            commit
+        };
+        for (user, then) in [("goes on", Some(3_600_000)), ("is done", None), ("stays", Some(0))] {
+            store.write(waits(user, 0, Some(0))).await.unwrap();
+            store.write(waits(user, 1, then)).await.unwrap();
+        }
+        let Looked { due, again } = store.look_at_v12_timeouts(10).await.unwrap();
+        assert_eq!(due, [Due { bot: bed.bot.clone(), user: "stays".into() }]);
+        assert_eq!(again, None, "all were looked at");
+        store.drop_v12_timeout(due[0].clone()).await.unwrap();
+        let Looked { due, again } = store.look_at_v12_timeouts(10).await.unwrap();
+        let later = store.recall(&bed.bot, "goes on").await.unwrap().context_expires_at;
+        assert_eq!((due.len(), again), (0, later), "put off, one for an hour and one for good");
+
+        // Sooner than before: the timer has to know.
+        store.write(waits("goes on", 2, Some(0))).await.unwrap();
+        assert_eq!(store.look_at_v12_timeouts(10).await.unwrap().due.len(), 1);
+        // However many there are to put off, what is due is found.
+        for turns in 0..2 {
+            for user in ["p", "q", "r"] {
+                store.write(waits(user, turns, (turns == 0).then_some(0))).await.unwrap();
+            }
+        }
+        store.write(waits("goes on", 3, Some(1))).await.unwrap();
+        while store.now() <= store.recall(&bed.bot, "goes on").await.unwrap().context_expires_at.unwrap() {}
+        assert_eq!(store.look_at_v12_timeouts(1).await.unwrap().due.len(), 1);
+    }
+}
+
+contract! {
     async fn sessions_end_and_contexts_fall_due(bed: Bed) {
         let store = &bed.store;
         let mut brief = turn(&bed, "u1", 0, Some("a"), &[]);
         brief.memory.context_expires_in = Some(0);
         store.write(brief).await.unwrap();
-        let due = store.due_v12_timeouts(10).await.unwrap();
-        assert_eq!(due, [Due { bot: bed.bot.clone(), user: "u1".into() }]);
-        assert!(store.next_v12_timeout().await.unwrap().is_some());
-        store.drop_v12_timeout(due[0].clone()).await.unwrap();
-        assert_eq!(store.next_v12_timeout().await.unwrap(), None);
+        let due = Due { bot: bed.bot.clone(), user: "u1".into() };
+        assert_eq!(store.look_at_v12_timeouts(10).await.unwrap(), Looked { due: vec![due.clone()], again: None });
+        store.drop_v12_timeout(due).await.unwrap();
+        assert_eq!(store.look_at_v12_timeouts(10).await.unwrap(), Looked::default());
 
         let mut over = turn(&bed, "u1", 1, Some("a"), &[]);
         over.memory.session_expires_in = 0;
