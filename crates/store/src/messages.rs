@@ -768,13 +768,11 @@ impl Script for Initialize {
 
 /// Says the scheduled messages whose time has come; answers how many.
 pub(crate) async fn release_due(tx: &mut Tx<'_>, limit: i64) -> Result<usize> {
-    let rows = tx
-        .query(
-            "DELETE FROM scheduled_messages WHERE id IN (SELECT id FROM scheduled_messages WHERE due_at <= ?1 ORDER BY due_at, id LIMIT ?2) \
-             RETURNING id, due_at, bot_id, conversation_id, user_id, owner, type, payload, direction, origin, tags",
-            params![tx.now(), limit],
-        )
-        .await?;
+    let sql = format!(
+        "DELETE FROM scheduled_messages WHERE id IN (SELECT id FROM scheduled_messages WHERE due_at <= ?1 ORDER BY due_at, id LIMIT {limit}) \
+         RETURNING id, due_at, bot_id, conversation_id, user_id, owner, type, payload, direction, origin, tags"
+    );
+    let rows = tx.query(&sql, params![tx.now()]).await?;
     let mut due = Vec::with_capacity(rows.len());
     for mut row in rows {
         let id: MessageId = row.id()?;
