@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use duologue_model::{Error as Refusal, ErrorKind, Json};
+use duologue_model::{Error as Refusal, Json};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Result,
-    bots::parts::{Action, Event, MAX_TAGS, Map, Schema, Tag, Tags, limit},
+    bots::parts::{self, Action, Event, MAX_TAGS, Map, Schema, Tag, Tags, limit},
 };
 
 /// Most events an integration declares.
@@ -334,15 +334,6 @@ impl Definition {
 
     /// Refuses to become `after` if that takes away what bots may rely on.
     pub(crate) fn refuse_to_break(&self, after: &Definition) -> Result<(), Refusal> {
-        let kept = after.names();
-        let gone: Vec<String> = self.names().into_iter().filter(|name| !kept.contains(name)).collect();
-        if gone.is_empty() {
-            return Ok(());
-        }
-        let text = format!(
-            "bots have this integration installed and may rely on what this would remove: {}. Release a new version instead",
-            gone.join(", ")
-        );
-        Err(Refusal::new(ErrorKind::BreakingChanges, text).with_metadata(serde_json::json!({ "removed": gone })))
+        parts::refuse_to_break(&self.names(), &after.names(), "integration")
     }
 }

@@ -23,9 +23,6 @@ use crate::{
     workspaces::{Actor, Inside},
 };
 
-/// Characters in a title.
-const MAX_TITLE: usize = 64;
-
 /// Ids of dev integrations say so.
 enum DevIntegration {}
 
@@ -74,7 +71,7 @@ impl Script for Create {
         };
         self.new.apply(&mut made.body)?;
         if made.body.definition.title.is_empty() {
-            made.body.definition.title = made.head.name.chars().take(MAX_TITLE).collect();
+            made.body.definition.title = made.head.name.chars().take(parts::MAX_TITLE).collect();
         }
         self.new.apply_secrets(&mut made.secrets)?;
         let made = made.with_summary();
