@@ -1,11 +1,12 @@
 //! `duologue serve`: opens the store, listens, and stops gracefully.
 
-use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{io::IsTerminal, path::PathBuf, sync::Arc, time::Duration};
 
 use duologue_bots::{Bots, Options};
 use duologue_bridge::Bridge;
 use duologue_calls::Calls;
 use duologue_delivery::{Deliveries, webhooks};
+use duologue_door as door;
 use duologue_http::{App, Listeners, Metrics, Peer, RateLimit, Throttle};
 use duologue_outbound::{AllowList, Client, Settings};
 use duologue_store::{Store, setup::Made};
@@ -15,7 +16,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    net::{TcpListener, TcpSocket},
+    net::TcpListener,
     sync::{Semaphore, watch},
 };
 
@@ -30,9 +31,6 @@ use crate::{
 /// Most bytes in the line and headers of a request: a wall behind the bounds of the dialects, at
 /// which a connection is broken off.
 const HEADER_BYTES: usize = 64 * 1024;
-
-/// How many connections may wait to be accepted.
-const BACKLOG: u32 = 1024;
 
 /// How long calls to bots may go on after the signal to stop.
 const LONGEST_PATIENCE: Duration = Duration::from_secs(5);
@@ -70,10 +68,10 @@ pub enum Error {
 pub async fn run(flags: Flags) -> Result<(), Error> {
     let config = flags.resolve()?;
     start_logging(&config)?;
-    let listener = listen(config.listen).map_err(|e| Error::Listen(config.listen, e))?;
+    let listener = door::listen(config.listen).map_err(|e| Error::Listen(config.listen, e))?;
     let address = listener.local_addr().map_err(|e| Error::Listen(config.listen, e))?;
     let tunnel = match config.tunnel_listen {
-        Some(wanted) => Some(listen(wanted).map_err(|e| Error::ListenForTunnels(wanted, e))?),
+        Some(wanted) => Some(door::listen(wanted).map_err(|e| Error::ListenForTunnels(wanted, e))?),
         None => None,
     };
     let mut store = Store::open(&config.location()).await?;
@@ -148,16 +146,6 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
     Ok(())
 }
 
-/// Listens, with room for a burst of connections: those beyond it would come a second later, or be reset.
-fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // As usual for servers: a restart doesn't wait for what is left of old connections.
-    #[cfg(unix)]
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
 /// Serves tunnels, and says how to use them.
 fn open_tunnels(listener: TcpListener, stopped: watch::Receiver<bool>) -> tokio::task::JoinHandle<()> {
     if let Ok(address) = listener.local_addr() {
@@ -191,7 +179,7 @@ async fn deliver_until_signal(deliveries: Option<Deliveries>, closing: watch::Se
         }
     };
     let stopping = async {
-        stop_signal().await;
+        door::stop_requested().await;
         let _ = stop.send(true);
     };
     tokio::join!(delivering, stopping);
@@ -266,19 +254,9 @@ async fn accept(
         // The semaphore is never closed.
         let Ok(place) = place else { break };
         let (stream, peer) = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Out of file descriptors, mostly: wait for some to be closed.
-                    tracing::warn!(%error, "could not accept a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                }
-            },
+            connection = door::accept(&listener) => connection,
             () = &mut signal => break,
         };
-        // Only latency suffers if this fails.
-        let _ = stream.set_nodelay(true);
         let stream = TokioIo::new(Unstuck::new(stream, body_time));
         let service = TowerToHyperService::new(router.clone());
         let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
@@ -299,29 +277,6 @@ async fn accept(
     tracing::info!("stopping: finishing running requests");
     if tokio::time::timeout(patience, graceful.shutdown()).await.is_err() {
         tracing::warn!(seconds = patience.as_secs(), "some requests did not finish in time");
-    }
-}
-
-async fn stop_signal() {
-    let interrupt = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => {
-                tokio::select! {
-                    _ = interrupt => {}
-                    _ = terminate.recv() => {}
-                }
-            }
-            Err(_) => {
-                let _ = interrupt.await;
-            }
-        }
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = interrupt.await;
     }
 }
 

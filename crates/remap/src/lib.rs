@@ -2,10 +2,10 @@
 //! (`spec/cloud/bridge-protocol.md` § 6.3): the part of the Vector Remap Language that they use.
 //!
 //! * `token` and `parse` make a program of a text; `run` runs it on a value; `functions` are what it may
-//!   call.
+//!   call; `pattern` and `dates` what some of these work with; `special` values that JSON has no form for.
 //!
-//! Pure: no I/O, no clock. A program has no loops, and its steps and the size of what it makes are
-//! bounded, so it ends soon.
+//! No I/O; of the outside a script sees the time only. Its steps, the size and depth of what it makes, what its
+//! patterns look at and the time it takes are bounded, so it ends soon.
 //!
 //! ```
 //! use duologue_remap::run;
@@ -15,10 +15,15 @@
 //! assert_eq!(result, json!("T1"));
 //! ```
 
+mod dates;
 mod functions;
 mod parse;
+mod pattern;
 mod run;
+mod special;
 mod token;
+
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
@@ -63,5 +68,6 @@ pub fn run(script: &str, data: Value) -> Result<(Value, Value), Error> {
         return Err(Error::failed(format!("a script has at most {LONGEST} bytes")));
     }
     let program = parse::parse(script)?;
-    run::run(&program, data)
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    run::run(&program, data, i64::try_from(now).unwrap_or(i64::MAX))
 }

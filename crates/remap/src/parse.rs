@@ -5,11 +5,16 @@ use serde_json::{Number, Value};
 use crate::{
     Error,
     functions::{self, Function},
+    pattern::{self, Pattern},
+    special,
     token::{Placed, Token, tokens},
 };
 
 /// How deep expressions may nest.
 const DEEPEST: usize = 64;
+
+/// Most steps of a path.
+const LONGEST_PATH: usize = 64;
 
 /// What a path begins with.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,22 +57,75 @@ pub(crate) enum Expr {
     /// `value, error = …`.
     Try(Option<Path>, Option<Path>, Box<Expr>),
     Call(Function, Vec<Expr>),
+    /// A function that runs a block for each entry of a collection.
+    Each(Each, Box<Expr>, Block),
     Delete(Path),
     Exists(Path),
     Abort,
     Return(Box<Expr>),
 }
 
+/// What becomes of what a block answers for an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Each {
+    /// Nothing.
+    Visit,
+    /// It takes the place of the value.
+    MapValues,
+    /// It takes the place of the name.
+    MapKeys,
+    /// It says whether the entry stays.
+    Filter,
+}
+
+impl Each {
+    fn find(name: &str) -> Option<Self> {
+        Some(match name {
+            "for_each" => Each::Visit,
+            "map_values" => Each::MapValues,
+            "map_keys" => Each::MapKeys,
+            "filter" => Each::Filter,
+            _ => return None,
+        })
+    }
+
+    /// How many names its block has for what it is given.
+    fn parameters(self) -> usize {
+        match self {
+            Each::Visit | Each::Filter => 2,
+            Each::MapValues | Each::MapKeys => 1,
+        }
+    }
+}
+
+/// A block and the names under which it gets an entry; `None` is `_`.
+#[derive(Clone, Debug)]
+pub(crate) struct Block {
+    pub(crate) parameters: Vec<Option<String>>,
+    pub(crate) body: Vec<Expr>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Program {
+    pub(crate) body: Vec<Expr>,
+    pub(crate) patterns: Vec<Pattern>,
+}
+
 struct Parser {
     tokens: Vec<Placed>,
     at: usize,
     depth: usize,
+    patterns: Vec<Pattern>,
 }
 
-pub(crate) fn parse(script: &str) -> Result<Vec<Expr>, Error> {
-    let mut parser = Parser { tokens: tokens(script)?, at: 0, depth: 0 };
-    let program = parser.statements()?;
-    if *parser.peek() == Token::End { Ok(program) } else { Err(parser.unexpected()) }
+pub(crate) fn parse(script: &str) -> Result<Program, Error> {
+    let mut parser = Parser { tokens: tokens(script)?, at: 0, depth: 0, patterns: Vec::new() };
+    let body = parser.statements()?;
+    if *parser.peek() == Token::End {
+        Ok(Program { body, patterns: parser.patterns })
+    } else {
+        Err(parser.unexpected())
+    }
 }
 
 impl Parser {
@@ -210,6 +268,9 @@ impl Parser {
         let mut steps = Vec::new();
         loop {
             let spaced = self.tokens[self.at].spaced;
+            if steps.len() > LONGEST_PATH {
+                return Err(self.error(format!("a path has at most {LONGEST_PATH} steps")));
+            }
             match self.peek() {
                 Token::Sign(".") if !spaced => {
                     self.next();
@@ -307,6 +368,15 @@ impl Parser {
                 let pieces = self.template(&text)?;
                 self.next();
                 Ok(Expr::Template(pieces))
+            }
+            Token::Pattern(text) => {
+                if self.patterns.len() == pattern::MOST {
+                    return Err(self.error(format!("a script has at most {} patterns", pattern::MOST)));
+                }
+                let compiled = Pattern::new(&text).map_err(|error| self.error(error.to_string()))?;
+                self.patterns.push(compiled);
+                self.next();
+                Ok(Expr::Literal(special::of_pattern(self.patterns.len() - 1)))
             }
             Token::Sign("(") => {
                 self.next();
@@ -450,6 +520,9 @@ impl Parser {
             self.expect(")")?;
             return Ok(if name == "del" { Expr::Delete(path) } else { Expr::Exists(path) });
         }
+        if let Some(each) = Each::find(name) {
+            return self.each(each);
+        }
         let function = functions::find(name);
         let function = function.ok_or_else(|| self.error(format!("there is no function \"{name}\" here")))?;
         let arguments = self.list(")", |parser| {
@@ -464,6 +537,36 @@ impl Parser {
             Ok((named, parser.expression()?))
         })?;
         Ok(Expr::Call(function, self.arranged(function, arguments)?))
+    }
+
+    /// The rest of a call with a block: `value) -> |name, …| { … }`.
+    fn each(&mut self, each: Each) -> Result<Expr, Error> {
+        let mut arguments = self.list(")", |parser| {
+            if matches!((parser.peek(), parser.peek_at(1)), (Token::Word(_), Token::Sign(":"))) {
+                if *parser.peek() != Token::Word("value".to_owned()) {
+                    return Err(parser.error("there is no such argument here"));
+                }
+                parser.at += 2;
+                parser.skip_lines();
+            }
+            parser.expression()
+        })?;
+        let (Some(value), true) = (arguments.pop(), arguments.is_empty()) else {
+            return Err(self.error("a value is expected, and a block behind it"));
+        };
+        self.expect("->")?;
+        self.expect("|")?;
+        let parameters = self.list("|", |parser| match parser.next() {
+            Token::Word(word) if word == "_" => Ok(None),
+            Token::Word(word) if !is_keyword(&word) => Ok(Some(word)),
+            _ => Err(parser.error("a block has names for what it gets")),
+        })?;
+        if parameters.len() != each.parameters() {
+            return Err(self.error(format!("this block gets {} values", each.parameters())));
+        }
+        self.skip_lines();
+        let Expr::Block(body) = self.block()? else { return Err(self.unexpected()) };
+        Ok(Expr::Each(each, Box::new(value), Block { parameters, body }))
     }
 
     /// Arguments in the order of the function's parameters; those that are absent are null.
@@ -492,7 +595,7 @@ impl Parser {
         while let Some(start) = rest.find("{{") {
             let Some(length) = rest[start..].find("}}") else { break };
             let inner = rest[start + 2..start + length].trim();
-            let mut parser = Parser { tokens: tokens(inner)?, at: 0, depth: 0 };
+            let mut parser = Parser { tokens: tokens(inner)?, at: 0, depth: 0, patterns: Vec::new() };
             let path = parser.path()?;
             if *parser.peek() != Token::Line {
                 return Err(self.error("a template in a text holds a name"));

@@ -6,7 +6,9 @@ use serde_json::{Map, Number, Value};
 
 use crate::{
     Error,
-    parse::{Expr, Path, Root, Step},
+    functions::{Context, Run},
+    parse::{Block, Each, Expr, Path, Program, Root, Step},
+    special,
 };
 
 /// Most expressions that are evaluated.
@@ -14,7 +16,11 @@ const MOST_STEPS: usize = 20_000;
 /// Most bytes of all values that are made.
 const MOST_BYTES: usize = 64 << 20;
 
-struct State {
+/// How deep values may nest: what looks at them calls itself.
+const DEEPEST: usize = 200;
+
+struct State<'p> {
+    context: Context<'p>,
     data: Value,
     variables: HashMap<String, Value>,
     steps: usize,
@@ -33,16 +39,21 @@ impl From<Error> for Exit {
     }
 }
 
-pub(crate) fn run(program: &[Expr], data: Value) -> Result<(Value, Value), Error> {
-    let mut state = State { data, variables: HashMap::new(), steps: MOST_STEPS, bytes: MOST_BYTES };
-    let result = match state.all(program) {
+/// `now` is in nanoseconds since 1970.
+pub(crate) fn run(program: &Program, data: Value, now: i64) -> Result<(Value, Value), Error> {
+    if measure(&data).1 > DEEPEST {
+        return Err(Error::TooMuch);
+    }
+    let context = Context::new(now, &program.patterns);
+    let mut state = State { context, data, variables: HashMap::new(), steps: MOST_STEPS, bytes: MOST_BYTES };
+    let result = match state.all(&program.body) {
         Ok(value) | Err(Exit::Return(value)) => value,
         Err(Exit::Error(error)) => return Err(error),
     };
-    Ok((result, state.data))
+    Ok((special::plain(result), special::plain(state.data)))
 }
 
-impl State {
+impl State<'_> {
     fn all(&mut self, expressions: &[Expr]) -> Result<Value, Exit> {
         let mut last = Value::Null;
         for expression in expressions {
@@ -53,9 +64,20 @@ impl State {
 
     fn value(&mut self, expression: &Expr) -> Result<Value, Exit> {
         self.steps = self.steps.checked_sub(1).ok_or(Error::TooMuch)?;
+        self.context.check_time()?;
         let value = self.evaluated(expression)?;
-        self.bytes = self.bytes.checked_sub(size(&value)).ok_or(Error::TooMuch)?;
+        self.charge(&value)?;
         Ok(value)
+    }
+
+    /// Counts a value that was made.
+    fn charge(&mut self, value: &Value) -> Result<(), Error> {
+        let (bytes, depth) = measure(value);
+        if depth > DEEPEST {
+            return Err(Error::TooMuch);
+        }
+        self.bytes = self.bytes.checked_sub(bytes).ok_or(Error::TooMuch)?;
+        Ok(())
     }
 
     fn evaluated(&mut self, expression: &Expr) -> Result<Value, Exit> {
@@ -108,7 +130,14 @@ impl State {
             },
             Expr::Call(function, arguments) => {
                 let arguments = arguments.iter().map(|argument| self.value(argument)).collect::<Result<Vec<_>, _>>()?;
-                (function.run)(&arguments)?
+                match function.run {
+                    Run::Pure(run) => run(&arguments)?,
+                    Run::Bound(run) => run(&mut self.context, &arguments)?,
+                }
+            }
+            Expr::Each(each, over, block) => {
+                let over = self.value(over)?;
+                self.each(*each, over, block)?
             }
             Expr::Delete(path) => self.delete(path),
             Expr::Exists(path) => self.find(path).is_some().into(),
@@ -122,13 +151,80 @@ impl State {
         for (text, path) in pieces {
             out.push_str(text);
             if let Some(path) = path {
-                match self.get(path)? {
+                let value = self.get(path)?;
+                self.charge(&value)?;
+                match special::plain(value) {
                     Value::String(text) => out.push_str(&text),
                     _ => return Err(Error::failed("a template in a text holds a text").into()),
                 }
             }
         }
         Ok(out)
+    }
+
+    /// Runs a block for each entry of an array or an object.
+    fn each(&mut self, each: Each, over: Value, block: &Block) -> Result<Value, Exit> {
+        // Names of the block hide variables of the same name.
+        let names = block.parameters.iter().flatten();
+        let hidden: Vec<_> = names.map(|name| (name.clone(), self.variables.remove(name))).collect();
+        let result = match over {
+            Value::Array(items) if each != Each::MapKeys => self.each_item(each, items, block),
+            Value::Object(members) if !special::is_one(&members) => self.each_member(each, members, block),
+            _ => Err(Error::failed("a block is run for the entries of an array or an object").into()),
+        };
+        for (name, value) in hidden {
+            match value {
+                Some(value) => self.variables.insert(name, value),
+                None => self.variables.remove(&name),
+            };
+        }
+        result
+    }
+
+    fn each_item(&mut self, each: Each, items: Vec<Value>, block: &Block) -> Result<Value, Exit> {
+        let mut kept = Vec::new();
+        for (index, item) in items.into_iter().enumerate() {
+            let answer = self.block(each, block, index.into(), item.clone())?;
+            match (each, answer) {
+                (Each::MapValues, answer) => kept.push(answer),
+                (Each::Filter, Value::Bool(true)) => kept.push(item),
+                (Each::Filter, Value::Bool(false)) | (Each::Visit | Each::MapKeys, _) => {}
+                (Each::Filter, _) => return Err(Error::failed("a filter's block says true or false").into()),
+            }
+        }
+        Ok(if each == Each::Visit { Value::Null } else { kept.into() })
+    }
+
+    fn each_member(&mut self, each: Each, members: Map<String, Value>, block: &Block) -> Result<Value, Exit> {
+        let mut kept = Map::new();
+        for (name, value) in members {
+            let answer = self.block(each, block, name.as_str().into(), value.clone())?;
+            match (each, answer) {
+                (Each::MapValues, answer) => kept.insert(name, answer),
+                (Each::MapKeys, Value::String(name)) => kept.insert(name, value),
+                (Each::Filter, Value::Bool(true)) => kept.insert(name, value),
+                (Each::Filter, Value::Bool(false)) | (Each::Visit, _) => None,
+                (Each::MapKeys, _) => return Err(Error::failed("a name is a text").into()),
+                (Each::Filter, _) => return Err(Error::failed("a filter's block says true or false").into()),
+            };
+        }
+        Ok(if each == Each::Visit { Value::Null } else { kept.into() })
+    }
+
+    fn block(&mut self, each: Each, block: &Block, name: Value, value: Value) -> Result<Value, Exit> {
+        self.steps = self.steps.checked_sub(1).ok_or(Error::TooMuch)?;
+        self.charge(&value)?;
+        let given = match each {
+            Each::Visit | Each::Filter => vec![name, value],
+            Each::MapValues => vec![value],
+            Each::MapKeys => vec![name],
+        };
+        for (parameter, value) in block.parameters.iter().zip(given) {
+            if let Some(parameter) = parameter {
+                self.variables.insert(parameter.clone(), value);
+            }
+        }
+        self.all(&block.body)
     }
 
     fn binary(&mut self, sign: &'static str, left: &Expr, right: &Expr) -> Result<Value, Exit> {
@@ -186,6 +282,9 @@ impl State {
     }
 
     fn set(&mut self, path: &Path, value: Value) -> Result<(), Error> {
+        if path.steps.len() + measure(&value).1 > DEEPEST {
+            return Err(Error::TooMuch);
+        }
         let mut place = match &path.root {
             Root::Data => &mut self.data,
             Root::Variable(name) => self.variables.entry(name.clone()).or_insert(Value::Null),
@@ -270,7 +369,7 @@ fn compared(sign: &str, left: &Value, right: &Value) -> Result<bool, Error> {
     let order = match (left, right) {
         (Value::Number(a), Value::Number(b)) => a.as_f64().partial_cmp(&b.as_f64()),
         (Value::String(a), Value::String(b)) => Some(a.cmp(b)),
-        _ => None,
+        (a, b) => special::instant(a).zip(special::instant(b)).map(|(a, b)| a.cmp(&b)),
     };
     let order = order.ok_or_else(|| Error::failed(format!("\"{sign}\" takes two numbers or two texts")))?;
     Ok(match sign {
@@ -321,12 +420,15 @@ fn number_of(number: f64, whole: bool) -> Value {
     Number::from_f64(number).map_or(Value::Null, Value::Number)
 }
 
-/// Roughly how many bytes a value takes.
-fn size(value: &Value) -> usize {
+/// Roughly how many bytes a value takes, and how deep it nests.
+fn measure(value: &Value) -> (usize, usize) {
+    let all = |bytes: usize, (inner, deep): (usize, usize), depth: usize| (bytes + inner, depth.max(deep + 1));
     match value {
-        Value::String(text) => text.len() + 16,
-        Value::Array(items) => items.iter().map(size).sum::<usize>() + 16,
-        Value::Object(members) => members.iter().map(|(name, value)| name.len() + size(value)).sum::<usize>() + 16,
-        _ => 16,
+        Value::String(text) => (text.len() + 16, 0),
+        Value::Array(items) => items.iter().fold((16, 1), |(bytes, depth), item| all(bytes, measure(item), depth)),
+        Value::Object(members) => {
+            members.iter().fold((16, 1), |(bytes, depth), (name, value)| all(bytes + name.len(), measure(value), depth))
+        }
+        _ => (16, 0),
     }
 }

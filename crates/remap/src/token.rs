@@ -12,6 +12,8 @@ pub(crate) enum Token {
     Template(String),
     /// A text as it is.
     Raw(String),
+    /// A pattern.
+    Pattern(String),
     /// An operator or a bracket.
     Sign(&'static str),
     /// The end of an expression, unless it goes on.
@@ -55,6 +57,11 @@ pub(crate) fn tokens(script: &str) -> Result<Vec<Placed>, Error> {
                 let (text, after) = quoted(&rest[1..], '"', line)?;
                 rest = after;
                 Some(Token::Template(text))
+            }
+            'r' if rest[1..].starts_with('\'') => {
+                let (text, after) = pattern(&rest[2..], line)?;
+                rest = after;
+                Some(Token::Pattern(text))
             }
             's' if rest[1..].starts_with('\'') => {
                 let end = rest[2..].find('\'').ok_or_else(|| unclosed(line))?;
@@ -111,6 +118,23 @@ fn quoted(text: &str, end: char, line: usize) -> Result<(String, &str), Error> {
                 '}' => out.push('\u{2}'),
                 '\n' => {}
                 other => out.push(other),
+            },
+            c => out.push(c),
+        }
+    }
+    Err(unclosed(line))
+}
+
+/// A pattern up to its quote, its own escapes kept; and what follows.
+fn pattern(text: &str, line: usize) -> Result<(String, &str), Error> {
+    let mut out = String::new();
+    let mut chars = text.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '\'' => return Ok((out, &text[at + 1..])),
+            '\\' => match chars.next().ok_or_else(|| unclosed(line))?.1 {
+                '\'' => out.push('\''),
+                other => out.extend(['\\', other]),
             },
             c => out.push(c),
         }

@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use crate::{
     Bot, Deployment, Error,
     deploy::{apply, changes, patch},
-    serve::{bind, stop_signal},
+    serve::bind,
     service::Seen,
 };
 
@@ -103,7 +103,7 @@ pub async fn dev(bot: Bot, admin: &Client, options: Dev) -> Result<(), Error> {
                 }
             };
             tokio::select! {
-                () = stop_signal() => Ok(None),
+                () = duologue_door::stop_requested() => Ok(None),
                 () = built => Ok(executable),
             }
         }

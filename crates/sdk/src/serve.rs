@@ -1,8 +1,9 @@
 //! The HTTP server of a bot: HTTP/1.1, bounded in every direction, ends when its work is done.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use duologue_door as door;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -11,17 +12,12 @@ use hyper_util::{
     server::graceful::GracefulShutdown,
 };
 use serde_json::json;
-use tokio::{
-    net::{TcpListener, TcpSocket},
-    sync::Semaphore,
-};
+use tokio::{net::TcpListener, sync::Semaphore};
 
 use crate::{Bot, Error, Service, service::json_answer};
 
 /// Most connections at a time; more wait.
 const CONNECTIONS: usize = 512;
-/// How many more may wait: those beyond it would come a second later, or be reset.
-const BACKLOG: u32 = 1024;
 /// The largest request, in bytes: platforms take 1 MB themselves, and payloads of 128 KiB.
 const LARGEST_BODY: usize = 4 << 20;
 /// How long a request's headers, and then its body, may take to arrive.
@@ -40,7 +36,7 @@ impl Bot {
         let service = self.service()?;
         let listener = bind(address).await?;
         tracing::info!(%address, "the bot listens");
-        service.listen(listener, stop_signal()).await;
+        service.listen(listener, door::stop_requested()).await;
         Ok(())
     }
 }
@@ -54,21 +50,12 @@ pub(crate) async fn bind(address: &str) -> Result<TcpListener, Error> {
 async fn listen(address: &str) -> io::Result<TcpListener> {
     let mut failed = io::ErrorKind::AddrNotAvailable.into();
     for address in tokio::net::lookup_host(address).await? {
-        match listen_at(address) {
+        match door::listen(address) {
             Ok(listener) => return Ok(listener),
             Err(error) => failed = error,
         }
     }
     Err(failed)
-}
-
-fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // As usual for servers: a restart doesn't wait for what is left of old connections.
-    #[cfg(unix)]
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
 }
 
 impl Service {
@@ -86,20 +73,10 @@ impl Service {
             };
             // The semaphore is never closed.
             let Ok(place) = place else { break };
-            let stream = tokio::select! {
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => stream,
-                    Err(error) => {
-                        // Out of file descriptors, mostly: wait for some to be closed.
-                        tracing::warn!(%error, "could not accept a connection");
-                        tokio::time::sleep(Duration::from_millis(50)).await;
-                        continue;
-                    }
-                },
+            let (stream, _) = tokio::select! {
+                connection = door::accept(&listener) => connection,
                 () = &mut stop => break,
             };
-            // Only latency suffers if this fails.
-            let _ = stream.set_nodelay(true);
             let service = self.clone();
             let service = hyper::service::service_fn(move |request| {
                 let service = service.clone();
@@ -134,28 +111,4 @@ async fn answer(service: &Service, request: Request<Incoming>) -> Response<Full<
 
 fn refused(status: StatusCode, why: &str) -> Response<Full<Bytes>> {
     json_answer(status, &json!({ "error": why })).map(Full::new)
-}
-
-/// Ctrl-C, or what service managers send.
-pub(crate) async fn stop_signal() {
-    let interrupt = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => {
-                tokio::select! {
-                    _ = interrupt => {}
-                    _ = terminate.recv() => {}
-                }
-            }
-            Err(_) => {
-                let _ = interrupt.await;
-            }
-        }
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = interrupt.await;
-    }
 }

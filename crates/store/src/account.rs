@@ -13,7 +13,7 @@ use crate::{
     Error, Result, Store, crypto, params,
     sql::Row,
     tx::{Script, Tx},
-    workspaces::{self, Inside},
+    workspaces::{self},
 };
 
 /// Most characters of a display name.
@@ -149,25 +149,6 @@ pub(crate) async fn list_tokens(tx: &mut Tx<'_>, condition: &str, value: &str) -
     rows.into_iter()
         .map(|mut row| Ok(Key { id: row.text()?, created_at: row.at()?, note: row.text()?, value: None }))
         .collect()
-}
-
-/// Removes a key of a bot or an integration. `owned` selects its maker by its id `?1` and the
-/// workspace `?2`; keys that others have made are for administrators.
-pub(crate) async fn delete_key(
-    tx: &mut Tx<'_>,
-    inside: &Inside,
-    account: &str,
-    owned: &str,
-    id: &str,
-    what: &str,
-) -> Result<()> {
-    let row = tx.query_opt(owned, params![id, &inside.workspace]).await?;
-    let maker = row.ok_or_else(|| Refusal::not_found(what, id))?.opt_text()?;
-    if maker.as_deref() != Some(account) {
-        inside.require(Role::Administrator)?;
-    }
-    tx.execute("DELETE FROM tokens WHERE id = ?1", params![id]).await?;
-    Ok(())
 }
 
 /// A new personal access token. Without a given `secret` one is made.

@@ -1,24 +1,26 @@
 //! Interfaces and plugins: what integrations and bots are built from (`spec/cloud/admin.md` §§ 7, 8).
 //!
 //! One row is one version. Both kinds have names, versions, visibility, icons and readmes, lists and
-//! a place in the hub; all of that is written here once, over [`Product`]. What differs is in
-//! `interfaces` and `plugins`.
+//! a place in the hub; all of that is written once, over [`Product`]: here what there is, in `list` the lists, in
+//! `write` creating, changing and deleting. What differs is in `interfaces` and `plugins`.
 
 pub mod interfaces;
+mod list;
 pub mod plugins;
+mod write;
 
-use std::{collections::HashMap, fmt::Debug, marker::PhantomData};
+use std::{fmt::Debug, marker::PhantomData};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use duologue_model::{Error as Refusal, ErrorKind, Json, Timestamp, admin::Role, id::Generator};
+use duologue_model::{Error as Refusal, ErrorKind, Timestamp, admin::Role, id::Generator};
+pub use list::List;
 use semver::Version;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     Error, Result, Store,
     bots::parts,
-    integrations::{self, Asset, LifecycleStatus, MAX_VERSIONS, Visibility, Wanted},
-    page::{Cursor, Page, PageRequest, Query},
+    integrations::{self, Asset, LifecycleStatus, Visibility, Wanted},
     params,
     sql::Row,
     tx::{Script, Tx},
@@ -34,12 +36,42 @@ pub trait Product: Serialize + DeserializeOwned + Clone + Debug + Default + Send
     /// In addresses of its files.
     const PLURAL: &'static str;
 
+    /// Counts what relies on the version `?1`.
+    const USES: &'static str;
+    /// Removes what is kept beside the version `?1`.
+    const PARTS: &'static [&'static str];
+    /// Whether the API shows visibility and lifecycle.
+    const IS_OFFERED: bool;
+    /// A change to it, or what a new one is made of.
+    type Change: Revision<Self>;
+
     /// A new id.
     fn new_id(ids: &Generator, now: Timestamp) -> String;
     /// For people.
     fn title(&self) -> &str;
+    /// The same, to be set.
+    fn title_mut(&mut self) -> &mut String;
     /// For people.
     fn description(&self) -> &str;
+    /// All declared names that others may rely on.
+    fn names(&self) -> Vec<String>;
+    /// Why a version that `uses` others rely on isn't deleted.
+    fn in_use(uses: i64) -> String;
+}
+
+/// A change to a [`Product`], or what a new one is made of.
+pub trait Revision<D: Product>: DeserializeOwned + Send + Sync + 'static {
+    /// Name, version, visibility and files.
+    fn label(&self) -> &Label;
+
+    /// Refuses what could never be stored. Looks at nothing but the change.
+    fn check(&self, is_new: bool) -> Result<(), Refusal>;
+
+    /// Applies it; what it refers to is looked for from this workspace.
+    fn apply(&self, tx: &mut Tx<'_>, workspace: &str, to: &mut D) -> impl Future<Output = Result<()>> + Send;
+
+    /// Writes what is kept beside the version.
+    fn written(&self, tx: &mut Tx<'_>, version: &Stored<D>) -> impl Future<Output = Result<()>> + Send;
 }
 
 /// What every product has.
@@ -118,9 +150,28 @@ impl<D: Product> Stored<D> {
         (self.asset_url(public_url, Asset::Icon), self.asset_url(public_url, Asset::Readme))
     }
 
-    /// What is shown of it beside its definition. `public_url` is the server's origin, without a
-    /// trailing slash.
-    pub(crate) fn shown(&self, public_url: &str) -> Shown<'_> {
+    fn offered(&self) -> Option<Offered> {
+        let visibility = self.head.visibility;
+        D::IS_OFFERED.then_some(Offered { visibility, lifecycle_status: LifecycleStatus::default() })
+    }
+
+    /// It as the API shows it. `public_url` is the server's origin, without a trailing slash.
+    pub fn view(&self, public_url: &str) -> View<'_, D> {
+        View { shown: self.shown(public_url), offered: self.offered(), definition: self.definition() }
+    }
+
+    /// Its line in a list.
+    pub fn line(&self, public_url: &str) -> Listed<'_> {
+        let definition = self.definition();
+        Listed {
+            shown: self.shown(public_url),
+            title: definition.title(),
+            description: definition.description(),
+            offered: self.offered(),
+        }
+    }
+
+    fn shown(&self, public_url: &str) -> Shown<'_> {
         let head = &self.head;
         Shown {
             id: &head.id,
@@ -138,7 +189,7 @@ impl<D: Product> Stored<D> {
 /// What the API shows of every product.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Shown<'a> {
+struct Shown<'a> {
     id: &'a str,
     created_at: Timestamp,
     updated_at: Timestamp,
@@ -152,9 +203,31 @@ pub(crate) struct Shown<'a> {
 /// What only plugins show beside.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Offered {
-    pub(crate) visibility: Visibility,
-    pub(crate) lifecycle_status: LifecycleStatus,
+struct Offered {
+    visibility: Visibility,
+    lifecycle_status: LifecycleStatus,
+}
+
+/// A product as the API shows it.
+#[derive(Debug, Serialize)]
+pub struct View<'a, D> {
+    #[serde(flatten)]
+    shown: Shown<'a>,
+    #[serde(flatten)]
+    offered: Option<Offered>,
+    #[serde(flatten)]
+    definition: &'a D,
+}
+
+/// A product in a list.
+#[derive(Debug, Serialize)]
+pub struct Listed<'a> {
+    #[serde(flatten)]
+    shown: Shown<'a>,
+    title: &'a str,
+    description: &'a str,
+    #[serde(flatten)]
+    offered: Option<Offered>,
 }
 
 /// What a new version is given beside its definition, and a change to it.
@@ -277,75 +350,6 @@ pub(crate) async fn usable<D: Product>(
     by_name(tx, "g.visibility <> ?2", Visibility::Private.name(), name, version).await
 }
 
-/// A new version, not yet written: its name is free and its own.
-async fn drafted<D: Product>(tx: &mut Tx<'_>, inside: &Inside, label: &Label) -> Result<Stored<D>> {
-    let name = label.name.clone().ok_or_else(|| Refusal::invalid_payload("name is missing"))?;
-    let version = label.version.as_deref().ok_or_else(|| Refusal::invalid_payload("version is missing"))?;
-    integrations::check_own_name(tx, inside, &name).await?;
-    let version = integrations::check_version(version)?;
-    tx.lock(&format!("{} {} {name}", D::NOUN, inside.workspace)).await?;
-    let sql = format!("SELECT g.version FROM {} g WHERE g.workspace_id = ?1 AND g.name = ?2", D::TABLE);
-    let mut versions = 1;
-    for mut row in tx.query(&sql, params![&inside.workspace, &name]).await? {
-        versions += 1;
-        if row.text()? == version.to_string() {
-            let text = format!("the {} \"{name}\" already has a version {version}", D::NOUN);
-            return Err(Refusal::new(ErrorKind::AlreadyExists, text).into());
-        }
-    }
-    parts::limit(&format!("versions of one {}", D::NOUN), versions, MAX_VERSIONS)?;
-    let now = tx.now();
-    let head = Head {
-        id: D::new_id(tx.ids(), now),
-        workspace_id: inside.workspace.clone(),
-        name,
-        version: version.to_string(),
-        visibility: label.wanted_visibility().unwrap_or_default(),
-        created_at: now,
-        updated_at: now,
-    };
-    let mut body = Body::default();
-    label.apply(&mut body);
-    Ok(Stored { head, body })
-}
-
-async fn insert<D: Product>(tx: &mut Tx<'_>, new: &Stored<D>) -> Result<()> {
-    let head = &new.head;
-    let sql = format!(
-        "INSERT INTO {} (id, workspace_id, name, version, visibility, body, created_at, updated_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        D::TABLE
-    );
-    tx.execute(
-        &sql,
-        params![
-            &head.id,
-            &head.workspace_id,
-            &head.name,
-            &head.version,
-            head.visibility.name(),
-            &Json::of(&new.body),
-            head.created_at,
-            head.updated_at
-        ],
-    )
-    .await?;
-    Ok(())
-}
-
-/// Writes a changed version with what its label says.
-async fn update<D: Product>(tx: &mut Tx<'_>, changed: &mut Stored<D>, label: &Label) -> Result<()> {
-    label.apply(&mut changed.body);
-    if let Some(visibility) = label.wanted_visibility() {
-        changed.head.visibility = visibility;
-    }
-    let head = &mut changed.head;
-    head.updated_at = tx.now().max(head.updated_at.plus_millis(1));
-    let sql = format!("UPDATE {} SET visibility = ?2, body = ?3, updated_at = ?4 WHERE id = ?1", D::TABLE);
-    tx.execute(&sql, params![&head.id, head.visibility.name(), &Json::of(&changed.body), head.updated_at]).await?;
-    Ok(())
-}
-
 /// Notes which interfaces a version implements or needs.
 pub(crate) async fn note_interfaces(
     tx: &mut Tx<'_>,
@@ -406,137 +410,6 @@ impl<D: Product> Script for Get<D> {
     }
 }
 
-/// A list: of a workspace, or of the hub if nobody's workspace is named. Newest first.
-#[derive(Clone, Debug, Default)]
-pub struct List {
-    /// Who asks; the hub needs nobody.
-    pub actor: Option<Actor>,
-    /// Exactly this name.
-    pub name: Option<String>,
-    /// Of each name this version, `latest` or the best of a range.
-    pub version: Option<String>,
-    /// Which page.
-    pub page: PageRequest,
-}
-
-struct Listing<D>(List, PhantomData<fn() -> D>);
-
-impl<D: Product> Script for Listing<D> {
-    type Out = Page<Stored<D>>;
-
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Page<Stored<D>>> {
-        let list = &self.0;
-        let mut found = self.candidates(tx).await?;
-        if let Some(version) = &list.version {
-            found = of_version(found, version);
-        }
-        found.sort_by(|a, b| b.position().cmp(&a.position()));
-        if let Some(after) = &list.page.after {
-            found.retain(|candidate| candidate.position() < (after.pos, after.id.as_str()));
-        }
-        let more = found.len() > list.page.size.get();
-        found.truncate(list.page.size.get());
-        let last = found.last().filter(|_| more);
-        let next = last.map(|last| Cursor { pos: last.created_at, id: last.id.clone(), snapshot: None });
-        Ok(Page { items: read_all(tx, found.into_iter().map(|candidate| candidate.id).collect()).await?, next })
-    }
-}
-
-/// What filters and the order look at.
-struct Candidate {
-    id: String,
-    workspace: String,
-    name: String,
-    version: String,
-    created_at: i64,
-}
-
-impl Candidate {
-    fn position(&self) -> (i64, &str) {
-        (self.created_at, &self.id)
-    }
-}
-
-impl<D: Product> Listing<D> {
-    async fn candidates(&self, tx: &mut Tx<'_>) -> Result<Vec<Candidate>> {
-        let sql =
-            format!("SELECT g.id, g.workspace_id, g.name, g.version, g.created_at FROM {} g WHERE 1 = 1", D::TABLE);
-        let mut query = Query::new(&sql);
-        match &self.0.actor {
-            Some(actor) => {
-                let inside = actor.enter(tx, Role::Viewer).await?;
-                query.and("g.workspace_id =", &inside.workspace);
-            }
-            None => query.and("g.visibility =", Visibility::Public.name()),
-        }
-        if let Some(name) = &self.0.name {
-            query.and("g.name =", name);
-        }
-        let rows = query.run(tx).await?;
-        rows.into_iter()
-            .map(|mut row| {
-                let (id, workspace, name, version) = (row.text()?, row.text()?, row.text()?, row.text()?);
-                Ok(Candidate { id, workspace, name, version, created_at: row.int()? })
-            })
-            .collect()
-    }
-}
-
-/// Of each name the version that is asked for.
-fn of_version(found: Vec<Candidate>, version: &str) -> Vec<Candidate> {
-    let Some(wanted) = Wanted::parse(version) else { return Vec::new() };
-    let mut groups: HashMap<(String, String), Vec<(Version, Candidate)>> = HashMap::new();
-    for candidate in found {
-        if let Ok(version) = Version::parse(&candidate.version) {
-            let key = (candidate.workspace.clone(), candidate.name.clone());
-            groups.entry(key).or_default().push((version, candidate));
-        }
-    }
-    let choose = |group: Vec<(Version, Candidate)>| {
-        let (versions, mut candidates): (Vec<Version>, Vec<Candidate>) = group.into_iter().unzip();
-        wanted.choose(&versions).map(|chosen| candidates.swap_remove(chosen))
-    };
-    groups.into_values().filter_map(choose).collect()
-}
-
-/// Those with these ids, in this order.
-async fn read_all<D: Product>(tx: &mut Tx<'_>, ids: Vec<String>) -> Result<Vec<Stored<D>>> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut query = Query::new(&format!("SELECT {COLUMNS} FROM {} g WHERE 1 = 1", D::TABLE));
-    query.and_in("g.id", ids.iter().cloned());
-    let mut read: HashMap<String, Stored<D>> = HashMap::new();
-    for mut row in query.run(tx).await? {
-        let one: Stored<D> = stored(&mut row)?;
-        read.insert(one.head.id.clone(), one);
-    }
-    Ok(ids.iter().filter_map(|id| read.remove(id)).collect())
-}
-
-/// A product in a list.
-#[derive(Debug, Serialize)]
-pub struct Listed<'a> {
-    #[serde(flatten)]
-    shown: Shown<'a>,
-    title: &'a str,
-    description: &'a str,
-    #[serde(flatten)]
-    offered: Option<Offered>,
-}
-
-impl<D: Product> Stored<D> {
-    /// Its line in a list.
-    pub(crate) fn listed(&self, public_url: &str, offered: Option<Offered>) -> Listed<'_> {
-        Listed {
-            shown: self.shown(public_url),
-            title: self.body.definition.title(),
-            description: self.body.definition.description(),
-            offered,
-        }
-    }
-}
-
 struct GetAsset<D> {
     id: String,
     asset: Asset,
@@ -562,26 +435,8 @@ impl Store {
         self.read(&Get { actor, which, of: PhantomData }).await
     }
 
-    /// Interfaces or plugins of a workspace, or without an actor of the hub.
-    pub async fn list_products<D: Product>(&self, list: List) -> Result<Page<Stored<D>>> {
-        self.read(&Listing(list, PhantomData)).await
-    }
-
     /// The icon or readme of an interface or a plugin.
     pub async fn product_asset<D: Product>(&self, id: String, asset: Asset) -> Result<Vec<u8>> {
         self.read(&GetAsset::<D> { id, asset, of: PhantomData }).await
     }
-}
-
-/// Refuses to become `after` if that takes away what others may rely on.
-fn refuse_to_break(before: &[String], after: &[String], noun: &str) -> Result<(), Refusal> {
-    let gone: Vec<&str> = before.iter().filter(|name| !after.contains(name)).map(String::as_str).collect();
-    if gone.is_empty() {
-        return Ok(());
-    }
-    let text = format!(
-        "others use this {noun} and may rely on what this would remove: {}. Release a new version instead",
-        gone.join(", ")
-    );
-    Err(Refusal::new(ErrorKind::BreakingChanges, text).with_metadata(serde_json::json!({ "removed": gone })))
 }

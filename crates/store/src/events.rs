@@ -375,14 +375,12 @@ impl Script for Cancel {
 
 /// Makes the scheduled events whose time has come pending, or ignored; answers how many.
 pub(crate) async fn release_due(tx: &mut Tx<'_>, limit: i64) -> Result<usize> {
-    let rows = tx
-        .query(
-            "UPDATE events SET status = 'pending', due_at = NULL WHERE status = 'scheduled' AND (bot_id, id) IN \
-             (SELECT bot_id, id FROM events WHERE due_at <= ?1 ORDER BY due_at, id LIMIT ?2) \
-             RETURNING bot_id, id, type, conversation_id, workflow_id, payload, user_id, message_id, created_at",
-            params![tx.now(), limit],
-        )
-        .await?;
+    let sql = format!(
+        "UPDATE events SET status = 'pending', due_at = NULL WHERE status = 'scheduled' AND (bot_id, id) IN \
+         (SELECT bot_id, id FROM events WHERE due_at <= ?1 ORDER BY due_at, id LIMIT {limit}) \
+         RETURNING bot_id, id, type, conversation_id, workflow_id, payload, user_id, message_id, created_at"
+    );
+    let rows = tx.query(&sql, params![tx.now()]).await?;
     let mut due = Vec::with_capacity(rows.len());
     for mut row in rows {
         due.push(Due {

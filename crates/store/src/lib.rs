@@ -19,7 +19,7 @@
 //!   `tasks`, `tag_index`, `analytics`, `import`: the runtime data.
 //! * `vault` secrets of bots and integrations, encrypted.
 //! * `access` tokens and who they are; `account`, `workspaces`, `bots`, `integrations`, `catalog`:
-//!   the admin data; `callees` whom the server calls for them. `setup` the first start.
+//!   the admin data; `keys` of bots and integrations; `callees` whom the server calls for them. `setup` the first start.
 //! * `logs` of bots and integrations; `hosted` the code that the server runs, and its tokens.
 //! * `actions` what bots have bots and integrations do.
 //! * `v12` bots made for Botpress v12: accounts, memories, key-value stores, turns.
@@ -44,6 +44,7 @@ pub mod hosted;
 pub mod idempotency;
 pub mod import;
 pub mod integrations;
+mod keys;
 pub mod live;
 pub mod logs;
 pub mod maintenance;

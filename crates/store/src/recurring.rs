@@ -79,9 +79,11 @@ pub(crate) async fn overlay(tx: &mut Tx<'_>, bot: &BotId, definition: &mut Defin
 /// Makes the events whose tick has come; answers how many ticks.
 pub(crate) async fn tick_due(tx: &mut Tx<'_>, limit: i64) -> Result<usize> {
     let now = tx.now();
-    let sql = "SELECT r.bot_id, r.name, r.cron, r.type, r.payload FROM recurring_events r \
-               WHERE r.due_at <= ?1 ORDER BY r.due_at LIMIT ?2 {for_update}";
-    let rows = tx.query(sql, params![now, limit]).await?;
+    let sql = format!(
+        "SELECT r.bot_id, r.name, r.cron, r.type, r.payload FROM recurring_events r \
+         WHERE r.due_at <= ?1 ORDER BY r.due_at LIMIT {limit} {{for_update}}"
+    );
+    let rows = tx.query(&sql, params![now]).await?;
     let count = rows.len();
     for mut row in rows {
         let (bot, name): (BotId, String) = (row.id()?, row.text()?);

@@ -462,14 +462,12 @@ impl Script for List {
 
 /// Removes states whose time has come and tells their bots; answers how many.
 pub(crate) async fn expire_due(tx: &mut Tx<'_>, limit: i64) -> Result<usize> {
-    let rows = tx
-        .query(
-            "DELETE FROM states WHERE expires_at <= ?1 AND (bot_id, type, scope_id, owner, name) IN \
-             (SELECT bot_id, type, scope_id, owner, name FROM states WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2) \
-             RETURNING bot_id, owner, id, type, scope_id, name, payload, expiry, expires_at, created_at, updated_at",
-            params![tx.now(), limit],
-        )
-        .await?;
+    let sql = format!(
+        "DELETE FROM states WHERE expires_at <= ?1 AND (bot_id, type, scope_id, owner, name) IN \
+         (SELECT bot_id, type, scope_id, owner, name FROM states WHERE expires_at <= ?1 ORDER BY expires_at LIMIT {limit}) \
+         RETURNING bot_id, owner, id, type, scope_id, name, payload, expiry, expires_at, created_at, updated_at"
+    );
+    let rows = tx.query(&sql, params![tx.now()]).await?;
     let count = rows.len();
     let mut told = Vec::with_capacity(count);
     for mut row in rows {

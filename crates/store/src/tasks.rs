@@ -278,14 +278,11 @@ impl Script for List {
 
 /// Times out the tasks whose time has passed; answers how many. Nobody is told.
 pub(crate) async fn time_out_due(tx: &mut Tx<'_>, limit: i64) -> Result<usize> {
-    let done = tx
-        .execute(
-            "UPDATE tasks SET status = 'timeout', ended = 1, updated_at = ?1 WHERE ended = 0 AND id IN \
-             (SELECT id FROM tasks WHERE ended = 0 AND timeout_at <= ?1 ORDER BY timeout_at LIMIT ?2)",
-            params![tx.now(), limit],
-        )
-        .await?;
-    Ok(done as usize)
+    let sql = format!(
+        "UPDATE tasks SET status = 'timeout', ended = 1, updated_at = ?1 WHERE ended = 0 AND id IN \
+         (SELECT id FROM tasks WHERE ended = 0 AND timeout_at <= ?1 ORDER BY timeout_at LIMIT {limit})"
+    );
+    Ok(tx.execute(&sql, params![tx.now()]).await? as usize)
 }
 
 impl Store {

@@ -612,9 +612,9 @@ impl Script for List {
 pub(crate) async fn time_out_due(tx: &mut Tx<'_>, limit: i64) -> Result<usize> {
     let sql = format!(
         "SELECT e.bot_id, {COLUMNS} FROM workflows e WHERE e.completed_at IS NULL AND e.status <> 'paused' AND e.timeout_at <= ?1 \
-         ORDER BY e.timeout_at LIMIT ?2 {{for_update}}"
+         ORDER BY e.timeout_at LIMIT {limit} {{for_update}}"
     );
-    let rows = tx.query(&sql, params![tx.now(), limit]).await?;
+    let rows = tx.query(&sql, params![tx.now()]).await?;
     let count = rows.len();
     for mut row in rows {
         let who = Identity::bot(row.id()?);

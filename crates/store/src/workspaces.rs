@@ -1,13 +1,23 @@
-//! Workspaces and their members (`spec/cloud/admin.md` § 4), and who may do what in them
-//! (`spec/cloud/auth-and-identity.md` § 3).
+//! Workspaces (`spec/cloud/admin.md` § 4), and who may do what in them (`spec/cloud/auth-and-identity.md` § 3).
+//!
+//! * `members` who belongs to one; `handles` their names; `public` what strangers see.
 //!
 //! Every operation on what a workspace holds begins with [`Actor::enter`], which is where roles
 //! are looked at.
 
+mod handles;
+mod members;
+mod public;
+
 use duologue_model::{
-    Error as Refusal, ErrorKind, Json, Timestamp,
-    admin::{Member, Role, Workspace},
+    Error as Refusal, ErrorKind, Json,
+    admin::{Role, Workspace},
 };
+pub use handles::HandleAvailability;
+use handles::{RESERVED_HANDLES, check_handle, claim_handle, handle_taken};
+use members::insert_member;
+pub(crate) use members::release_owner;
+pub use public::{ListPublic, PublicWorkspace};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -18,9 +28,6 @@ use crate::{
     sql::Row,
     tx::{Script, Tx},
 };
-
-/// Handles that can't be taken over the API.
-const RESERVED_HANDLES: &[&str] = &["botpress"];
 
 /// Who makes an admin request, about which workspace.
 #[derive(Clone, Debug)]
@@ -89,19 +96,6 @@ pub(crate) async fn role(tx: &mut Tx<'_>, workspace: &str, account: &str) -> Res
     let sql = "SELECT role FROM members WHERE workspace_id = ?1 AND account_id = ?2";
     let row = tx.query_opt(sql, params![workspace, account]).await?;
     row.map(|mut row| row.word(Role::from_name)).transpose()
-}
-
-/// Whether a member with the role `own` may give, change or take the role `other`: managers and
-/// administrators those below them, owners all.
-fn manages(own: Role, other: Role) -> Result<(), Refusal> {
-    if own == Role::Owner || (own >= Role::Manager && other < own) {
-        return Ok(());
-    }
-    Err(Refusal::forbidden(format!(
-        "a member with the role {} may not manage members with the role {}",
-        own.name(),
-        other.name()
-    )))
 }
 
 /// What people say about their workspace.
@@ -186,39 +180,6 @@ fn check_name(name: &str) -> Result<(), Refusal> {
             "the name of a workspace has 1 to 64 characters, this one has {length}"
         ))),
     }
-}
-
-fn is_handle_text(handle: &str) -> bool {
-    handle.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
-}
-
-fn check_handle(handle: &str) -> Result<(), Refusal> {
-    let edges = [handle.bytes().next(), handle.bytes().last()];
-    let edges = edges.iter().all(|b| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit()));
-    if (3..=64).contains(&handle.len()) && is_handle_text(handle) && edges {
-        return Ok(());
-    }
-    Err(Refusal::invalid_payload(
-        "a handle has 3 to 64 lower-case letters, digits, \"-\" and \"_\", and begins and ends with a letter or digit",
-    ))
-}
-
-async fn handle_owner(tx: &mut Tx<'_>, handle: &str) -> Result<Option<String>> {
-    let row = tx.query_opt("SELECT id FROM workspaces WHERE handle = ?1", params![handle]).await?;
-    row.map(|mut row| row.text()).transpose()
-}
-
-/// Refuses a handle that another workspace than `own` has.
-async fn claim_handle(tx: &mut Tx<'_>, handle: &str, own: &str) -> Result<()> {
-    tx.lock(&format!("handle {handle}")).await?;
-    match handle_owner(tx, handle).await? {
-        Some(id) if id != own => Err(handle_taken(handle).into()),
-        _ => Ok(()),
-    }
-}
-
-fn handle_taken(handle: &str) -> Refusal {
-    Refusal::new(ErrorKind::AlreadyExists, format!("the handle \"{handle}\" is taken"))
 }
 
 struct Get {
@@ -419,159 +380,6 @@ impl Script for List {
     }
 }
 
-/// Whether a handle can be taken.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct HandleAvailability {
-    /// It can.
-    pub available: bool,
-    /// Similar ones that can.
-    pub suggestions: Vec<String>,
-    /// The workspace that has it, if the asker is a member of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub used_by: Option<String>,
-}
-
-struct CheckHandle {
-    account: String,
-    handle: String,
-}
-
-impl Script for CheckHandle {
-    type Out = HandleAvailability;
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<HandleAvailability> {
-        if !(1..=64).contains(&self.handle.len()) || !is_handle_text(&self.handle) {
-            let text = "handle has 1 to 64 lower-case letters, digits, \"-\" and \"_\"";
-            return Err(Refusal::invalid_payload(text).into());
-        }
-        let owner = handle_owner(tx, &self.handle).await?;
-        let usable = check_handle(&self.handle).is_ok() && !RESERVED_HANDLES.contains(&self.handle.as_str());
-        let mut answer =
-            HandleAvailability { available: usable && owner.is_none(), suggestions: Vec::new(), used_by: None };
-        if answer.available {
-            return Ok(answer);
-        }
-        if let Some(owner) = owner
-            && role(tx, &owner, &self.account).await?.is_some()
-        {
-            answer.used_by = Some(owner);
-        }
-        let stem = self.handle.trim_matches(['-', '_']);
-        let stem = &stem[..stem.len().min(56)];
-        let stem = if stem.is_empty() { "workspace" } else { stem };
-        for number in 2..12 {
-            let similar = format!("{stem}-{number}");
-            if answer.suggestions.len() < 3
-                && check_handle(&similar).is_ok()
-                && handle_owner(tx, &similar).await?.is_none()
-            {
-                answer.suggestions.push(similar);
-            }
-        }
-        Ok(answer)
-    }
-}
-
-/// What strangers may see of a public workspace.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PublicWorkspace {
-    /// UUID.
-    pub id: String,
-    /// For people.
-    pub name: String,
-    /// When it was created.
-    pub created_at: Timestamp,
-    /// When it last changed.
-    pub updated_at: Timestamp,
-    /// For people.
-    pub about: String,
-    /// A URL.
-    pub profile_picture: String,
-    /// For people.
-    pub contact_email: String,
-    /// A URL.
-    pub website: String,
-    /// URLs.
-    pub social_accounts: Vec<String>,
-    /// Empty if it has none.
-    pub handle: String,
-}
-
-impl From<Workspace> for PublicWorkspace {
-    fn from(w: Workspace) -> Self {
-        PublicWorkspace {
-            id: w.id,
-            name: w.name,
-            created_at: w.created_at,
-            updated_at: w.updated_at,
-            about: w.about,
-            profile_picture: w.profile_picture,
-            contact_email: w.contact_email,
-            website: w.website,
-            social_accounts: w.social_accounts,
-            handle: w.handle.unwrap_or_default(),
-        }
-    }
-}
-
-struct GetPublic {
-    account: String,
-    id: String,
-}
-
-impl Script for GetPublic {
-    type Out = PublicWorkspace;
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<PublicWorkspace> {
-        let missing = || Refusal::not_found("public workspace", &self.id);
-        let workspace = find(tx, &self.id).await?.ok_or_else(missing)?;
-        if !workspace.is_public && role(tx, &self.id, &self.account).await?.is_none() {
-            return Err(missing().into());
-        }
-        Ok(workspace.into())
-    }
-}
-
-/// listPublicWorkspaces.
-#[derive(Clone, Debug, Default)]
-pub struct ListPublic {
-    /// Only these, if any is given.
-    pub ids: Vec<String>,
-    /// Only those whose name or handle contains this, whatever the case.
-    pub search: Option<String>,
-    /// Which page.
-    pub page: PageRequest,
-}
-
-impl Script for ListPublic {
-    type Out = Page<PublicWorkspace>;
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Page<PublicWorkspace>> {
-        let mut query =
-            Query::new(&format!("SELECT w.created_at, w.id, {COLUMNS} FROM workspaces w WHERE w.is_public = 1"));
-        if !self.ids.is_empty() {
-            query.and_in("w.id", self.ids.iter().cloned());
-        }
-        if let Some(search) = &self.search {
-            let mut pattern = String::from("%");
-            for c in search.to_lowercase().chars() {
-                if matches!(c, '%' | '_' | '!') {
-                    pattern.push('!');
-                }
-                pattern.push(c);
-            }
-            pattern.push('%');
-            let pattern = query.bind(pattern);
-            query.text.push_str(&format!(
-                " AND (LOWER(w.name) LIKE {pattern} ESCAPE '!' OR w.handle LIKE {pattern} ESCAPE '!')"
-            ));
-        }
-        query.after(self.page.after.as_ref(), "w.created_at", "w.id", false);
-        query.order("w.created_at", "w.id", false, self.page.size.get() + 1);
-        let rows = query.run(tx).await?;
-        crate::page::page(rows, self.page.size, |row| Ok(stored(row)?.into()))
-    }
-}
-
 struct GetPreference {
     actor: Actor,
     key: String,
@@ -597,155 +405,6 @@ impl Script for SetPreference {
         account::check_preference(&self.key, &self.value)?;
         let inside = self.actor.enter(tx, Role::Administrator).await?;
         account::set_preference(tx, Keeper::Workspace(&inside.workspace), &self.key, &self.value).await
-    }
-}
-
-const MEMBER_COLUMNS: &str = "m.id, a.id, a.email, m.created_at, m.role, a.profile_picture, a.display_name";
-
-/// Reads [`MEMBER_COLUMNS`].
-fn member(row: &mut Row) -> Result<Member> {
-    Ok(Member {
-        id: row.text()?,
-        user_id: Some(row.text()?),
-        email: row.text()?,
-        created_at: row.at()?,
-        role: row.word(Role::from_name)?,
-        profile_picture: row.opt_text()?,
-        display_name: row.opt_text()?,
-    })
-}
-
-/// The membership that `condition` on `?2` selects.
-async fn find_member(tx: &mut Tx<'_>, workspace: &str, condition: &str, value: &str) -> Result<Member> {
-    let sql = format!(
-        "SELECT {MEMBER_COLUMNS} FROM members m CROSS JOIN accounts a WHERE a.id = m.account_id AND m.workspace_id = ?1 AND {condition} = ?2"
-    );
-    let row = tx.query_opt(&sql, params![workspace, value]).await?;
-    member(&mut row.ok_or_else(|| Refusal::not_found("workspace member", value))?)
-}
-
-async fn insert_member(tx: &mut Tx<'_>, workspace: &str, account: &str, role: Role) -> Result<()> {
-    tx.execute(
-        "INSERT INTO members (workspace_id, account_id, id, role, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
-        params![workspace, account, &tx.ids().uuid(), role.name(), tx.now()],
-    )
-    .await?;
-    Ok(())
-}
-
-/// Hands the workspace to its oldest other owner, since this one leaves. Refused if there is none.
-pub(crate) async fn release_owner(tx: &mut Tx<'_>, workspace: &str, leaving: &str) -> Result<()> {
-    let sql = "SELECT name, owner_id FROM workspaces WHERE id = ?1 {for_update}";
-    let Some(mut row) = tx.query_opt(sql, params![workspace]).await? else { return Ok(()) };
-    let (name, owner) = (row.text()?, row.text()?);
-    let sql = "SELECT account_id FROM members WHERE workspace_id = ?1 AND role = 'owner' AND account_id <> ?2 ORDER BY created_at, id LIMIT 1";
-    let Some(mut heir) = tx.query_opt(sql, params![workspace, leaving]).await? else {
-        let text = format!(
-            "the workspace \"{name}\" would be left without an owner; make another member its owner, or delete it, first"
-        );
-        return Err(Refusal::new(ErrorKind::RelationConflict, text).into());
-    };
-    if owner == leaving {
-        let heir = heir.text()?;
-        tx.execute("UPDATE workspaces SET owner_id = ?2 WHERE id = ?1", params![workspace, &heir]).await?;
-    }
-    Ok(())
-}
-
-struct ListMembers {
-    actor: Actor,
-    page: PageRequest,
-}
-
-impl Script for ListMembers {
-    type Out = Page<Member>;
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Page<Member>> {
-        let inside = self.actor.enter(tx, Role::Viewer).await?;
-        let mut query = Query::new(&format!(
-            "SELECT m.created_at, m.id, {MEMBER_COLUMNS} FROM members m CROSS JOIN accounts a WHERE a.id = m.account_id"
-        ));
-        query.and("m.workspace_id =", &inside.workspace);
-        query.after(self.page.after.as_ref(), "m.created_at", "m.id", true);
-        query.order("m.created_at", "m.id", true, self.page.size.get() + 1);
-        let rows = query.run(tx).await?;
-        crate::page::page(rows, self.page.size, member)
-    }
-}
-
-struct GetOwnMember(Actor);
-
-impl Script for GetOwnMember {
-    type Out = Member;
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Member> {
-        let inside = self.0.enter(tx, Role::Billing).await?;
-        find_member(tx, &inside.workspace, "m.account_id", &self.0.account).await
-    }
-}
-
-struct CreateMember {
-    actor: Actor,
-    email: String,
-    role: Role,
-}
-
-impl Script for CreateMember {
-    type Out = Member;
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Member> {
-        let inside = self.actor.enter(tx, Role::Manager).await?;
-        manages(inside.role, self.role)?;
-        let (account, _) = account::find_or_insert(tx, &self.email).await?;
-        if role(tx, &inside.workspace, &account.id).await?.is_some() {
-            let text = format!("{} is already a member of the workspace", account.email);
-            return Err(Refusal::new(ErrorKind::AlreadyExists, text).into());
-        }
-        insert_member(tx, &inside.workspace, &account.id, self.role).await?;
-        find_member(tx, &inside.workspace, "m.account_id", &account.id).await
-    }
-}
-
-struct UpdateMember {
-    actor: Actor,
-    id: String,
-    role: Option<Role>,
-}
-
-impl Script for UpdateMember {
-    type Out = Member;
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Member> {
-        let inside = self.actor.enter(tx, Role::Manager).await?;
-        let mut member = find_member(tx, &inside.workspace, "m.id", &self.id).await?;
-        let Some(role) = self.role.filter(|role| *role != member.role) else { return Ok(member) };
-        manages(inside.role, member.role)?;
-        manages(inside.role, role)?;
-        if member.role == Role::Owner {
-            release_owner(tx, &inside.workspace, member.user_id.as_deref().unwrap_or_default()).await?;
-        }
-        tx.execute("UPDATE members SET role = ?2 WHERE id = ?1", params![&self.id, role.name()]).await?;
-        member.role = role;
-        Ok(member)
-    }
-}
-
-/// deleteWorkspaceMember. Everybody may leave; others are removed by those who manage them.
-struct DeleteMember {
-    actor: Actor,
-    id: String,
-}
-
-impl Script for DeleteMember {
-    type Out = ();
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
-        let inside = self.actor.enter(tx, Role::Billing).await?;
-        let member = find_member(tx, &inside.workspace, "m.id", &self.id).await?;
-        let account = member.user_id.unwrap_or_default();
-        if account != self.actor.account {
-            manages(inside.role, member.role)?;
-        }
-        if member.role == Role::Owner {
-            release_owner(tx, &inside.workspace, &account).await?;
-        }
-        tx.execute("DELETE FROM members WHERE id = ?1", params![&self.id]).await?;
-        Ok(())
     }
 }
 
@@ -781,21 +440,6 @@ impl Store {
         self.read(&List { account, handle, page }).await
     }
 
-    /// checkHandleAvailability.
-    pub async fn check_handle(&self, account: String, handle: String) -> Result<HandleAvailability> {
-        self.read(&CheckHandle { account, handle }).await
-    }
-
-    /// getPublicWorkspace.
-    pub async fn get_public_workspace(&self, account: String, id: String) -> Result<PublicWorkspace> {
-        self.read(&GetPublic { account, id }).await
-    }
-
-    /// listPublicWorkspaces, newest first.
-    pub async fn list_public_workspaces(&self, list: ListPublic) -> Result<Page<PublicWorkspace>> {
-        self.read(&list).await
-    }
-
     /// getWorkspacePreference; `null` if it was never set.
     pub async fn workspace_preference(&self, actor: Actor, key: String) -> Result<Json> {
         self.read(&GetPreference { actor, key }).await
@@ -804,31 +448,6 @@ impl Store {
     /// setWorkspacePreference; `null` removes.
     pub async fn set_workspace_preference(&self, actor: Actor, key: String, value: Json) -> Result<()> {
         self.write(SetPreference { actor, key, value }).await
-    }
-
-    /// listWorkspaceMembers, oldest first.
-    pub async fn list_members(&self, actor: Actor, page: PageRequest) -> Result<Page<Member>> {
-        self.read(&ListMembers { actor, page }).await
-    }
-
-    /// getWorkspaceMember: the membership of whoever asks.
-    pub async fn get_own_member(&self, actor: Actor) -> Result<Member> {
-        self.read(&GetOwnMember(actor)).await
-    }
-
-    /// createWorkspaceMember. An unknown address gets an account without a token.
-    pub async fn create_member(&self, actor: Actor, email: String, role: Role) -> Result<Member> {
-        self.write_rights(CreateMember { actor, email, role }).await
-    }
-
-    /// updateWorkspaceMember. `id` is the membership's.
-    pub async fn update_member(&self, actor: Actor, id: String, role: Option<Role>) -> Result<Member> {
-        self.write_rights(UpdateMember { actor, id, role }).await
-    }
-
-    /// deleteWorkspaceMember. `id` is the membership's.
-    pub async fn delete_member(&self, actor: Actor, id: String) -> Result<()> {
-        self.write_rights(DeleteMember { actor, id }).await
     }
 }
 
@@ -850,32 +469,5 @@ impl Store {
     /// touch none of its data.
     pub async fn enter_workspace(&self, actor: Actor, least: Role) -> Result<()> {
         self.read(&Enter { actor, least }).await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn handles_follow_their_pattern() {
-        for good in ["abc", "a-b", "0_9", "acme-corp"] {
-            assert!(check_handle(good).is_ok(), "{good}");
-        }
-        for bad in ["", "a", "ab", "-ab", "ab-", "Abc", "a b", "a/b", &"a".repeat(65)] {
-            assert!(check_handle(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn members_manage_those_below_them() {
-        use Role::{Administrator, Developer, Manager, Owner, Viewer};
-        assert!(manages(Manager, Developer).is_ok());
-        assert!(manages(Administrator, Manager).is_ok());
-        assert!(manages(Owner, Owner).is_ok());
-        for (own, other) in [(Manager, Manager), (Manager, Administrator), (Administrator, Owner), (Developer, Viewer)]
-        {
-            assert!(manages(own, other).is_err(), "{own:?} {other:?}");
-        }
     }
 }

@@ -77,21 +77,10 @@ pub async fn serve(listener: TcpListener, limits: Limits, mut stopped: watch::Re
     http.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
     loop {
         let Ok(place) = room.clone().acquire_owned().await else { break };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let (stream, _) = tokio::select! {
+            connection = duologue_door::accept(&listener) => connection,
             _ = stopped.wait_for(|stopped| *stopped) => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                // Out of file descriptors, mostly: wait for some to be closed.
-                tracing::warn!(%error, "the tunnel could not accept a connection");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        // Only latency suffers if this fails.
-        let _ = stream.set_nodelay(true);
         let (registry, mut ended, stopped) = (registry.clone(), stopped.clone(), stopped.clone());
         let service = service_fn(move |request| answer(registry.clone(), stopped.clone(), request));
         let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();

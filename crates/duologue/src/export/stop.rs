@@ -12,7 +12,7 @@ impl Stop {
     pub fn listen() -> Self {
         let (sender, receiver) = watch::channel(false);
         tokio::spawn(async move {
-            requested().await;
+            duologue_door::stop_requested().await;
             // Nobody may be left to hear it.
             let _ = sender.send(true);
         });
@@ -31,27 +31,5 @@ impl Stop {
             true = async { self.0.wait_for(|stop| *stop).await.is_ok() } => None,
             done = work => Some(done),
         }
-    }
-}
-
-#[cfg(unix)]
-async fn requested() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return interrupted().await };
-    tokio::select! {
-        () = interrupted() => {}
-        _ = terminate.recv() => {}
-    }
-}
-
-#[cfg(not(unix))]
-async fn requested() {
-    interrupted().await;
-}
-
-async fn interrupted() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        // Without a way to hear it, it is never requested.
-        std::future::pending::<()>().await;
     }
 }

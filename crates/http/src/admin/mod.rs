@@ -15,6 +15,7 @@ mod interfaces;
 mod introspect;
 mod logs;
 mod plugins;
+mod products;
 mod shareable;
 mod versions;
 mod webhooks;

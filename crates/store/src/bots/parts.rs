@@ -14,6 +14,8 @@ pub type Map<T> = BTreeMap<String, T>;
 
 /// Most bytes of one JSON Schema.
 pub const MAX_SCHEMA: usize = 102_400;
+/// Characters in the title that a thing without one gets out of its name.
+pub const MAX_TITLE: usize = 64;
 /// Most tags declared for one kind of thing.
 pub const MAX_TAGS: usize = 50;
 /// Most secrets of a bot or an integration.
@@ -352,6 +354,19 @@ pub(crate) fn secrets(given: &Map<Option<String>>) -> Result<(), Refusal> {
         secret_name(name)?;
         at_most(&format!("secrets.{name}"), value, 20_000)
     })
+}
+
+/// Refuses that the names `before` become `after`, if that takes away what others may rely on.
+pub(crate) fn refuse_to_break(before: &[String], after: &[String], noun: &str) -> Result<(), Refusal> {
+    let gone: Vec<&str> = before.iter().filter(|name| !after.contains(name)).map(String::as_str).collect();
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let text = format!(
+        "others use this {noun} and may rely on what this would remove: {}. Release a new version instead",
+        gone.join(", ")
+    );
+    Err(Refusal::new(ErrorKind::BreakingChanges, text).with_metadata(serde_json::json!({ "removed": gone })))
 }
 
 #[cfg(test)]

@@ -2,17 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use duologue_model::{Error as Refusal, ErrorKind, Timestamp, admin::Role, id::Generator};
+use duologue_model::{Error as Refusal, Timestamp, id::Generator};
 use serde::{Deserialize, Serialize};
 
-use super::{Label, Listed, Product, Shown, Stored, drafted, insert, named, refuse_to_break, update};
+use super::{Label, Product, Revision, Stored};
 use crate::{
-    Result, Store,
+    Result,
     bots::parts::{self, Action, ActionChange, Event, EventChange, Map, Schema, each, merge},
     integrations::{Entity, Visibility},
-    params,
-    tx::{Script, Tx},
-    workspaces::Actor,
+    tx::Tx,
 };
 
 /// A channel that integrations must have.
@@ -66,6 +64,10 @@ impl Product for Definition {
     const TABLE: &'static str = "interfaces";
     const NOUN: &'static str = "interface";
     const PLURAL: &'static str = "interfaces";
+    const USES: &'static str = "SELECT COUNT(*) FROM interface_uses WHERE interface_id = ?1";
+    const PARTS: &'static [&'static str] = &[];
+    const IS_OFFERED: bool = false;
+    type Change = Change;
 
     /// The CLI takes anything but a UUID for a name (`spec/cloud/cli-protocol.md` § 7).
     fn new_id(ids: &Generator, _: Timestamp) -> String {
@@ -76,8 +78,29 @@ impl Product for Definition {
         &self.title
     }
 
+    fn title_mut(&mut self) -> &mut String {
+        &mut self.title
+    }
+
     fn description(&self) -> &str {
         &self.description
+    }
+
+    fn names(&self) -> Vec<String> {
+        let of = |at: &'static str, keys: Vec<&String>| -> Vec<String> {
+            keys.into_iter().map(|key| format!("{at}.{key}")).collect()
+        };
+        [
+            of("entities", self.entities.keys().collect()),
+            of("events", self.events.keys().collect()),
+            of("actions", self.actions.keys().collect()),
+            of("channels", self.channels.keys().collect()),
+        ]
+        .concat()
+    }
+
+    fn in_use(uses: i64) -> String {
+        format!("{uses} integrations and plugins still use this interface; delete those first")
     }
 }
 
@@ -133,8 +156,12 @@ pub struct Change {
     attributes: Map<Option<String>>,
 }
 
-impl Change {
-    fn check(&self) -> Result<(), Refusal> {
+impl Revision<Definition> for Change {
+    fn label(&self) -> &Label {
+        &self.label
+    }
+
+    fn check(&self, _: bool) -> Result<(), Refusal> {
         self.label.check()?;
         if self.label.visibility == Some(Visibility::Unlisted) {
             return Err(Refusal::invalid_payload("interfaces are public or private"));
@@ -157,7 +184,7 @@ impl Change {
         parts::attributes("interface", &self.attributes)
     }
 
-    fn apply(&self, d: &mut Definition) {
+    async fn apply(&self, _: &mut Tx<'_>, _: &str, d: &mut Definition) -> Result<()> {
         for (given, kept) in [(&self.title, &mut d.title), (&self.description, &mut d.description)] {
             if let Some(given) = given {
                 kept.clone_from(given);
@@ -171,135 +198,10 @@ impl Change {
         if let Some(template) = &self.name_template {
             d.name_template.clone_from(template);
         }
-    }
-}
-
-impl Definition {
-    /// All declared names that others may rely on.
-    fn names(&self) -> Vec<String> {
-        let of = |at: &'static str, keys: Vec<&String>| -> Vec<String> {
-            keys.into_iter().map(|key| format!("{at}.{key}")).collect()
-        };
-        [
-            of("entities", self.entities.keys().collect()),
-            of("events", self.events.keys().collect()),
-            of("actions", self.actions.keys().collect()),
-            of("channels", self.channels.keys().collect()),
-        ]
-        .concat()
-    }
-}
-
-/// An interface as the API shows it.
-#[derive(Debug, Serialize)]
-pub struct View<'a> {
-    #[serde(flatten)]
-    shown: Shown<'a>,
-    #[serde(flatten)]
-    definition: &'a Definition,
-}
-
-impl Stored<Definition> {
-    /// The interface as the API shows it. `public_url` is the server's origin, without a trailing
-    /// slash.
-    pub fn view(&self, public_url: &str) -> View<'_> {
-        View { shown: self.shown(public_url), definition: self.definition() }
-    }
-
-    /// Its line in a list.
-    pub fn line(&self, public_url: &str) -> Listed<'_> {
-        self.listed(public_url, None)
-    }
-}
-
-struct Create {
-    actor: Actor,
-    new: Change,
-}
-
-impl Script for Create {
-    type Out = Interface;
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Interface> {
-        let inside = self.actor.enter(tx, Role::Developer).await?;
-        let mut made: Interface = drafted(tx, &inside, &self.new.label).await?;
-        self.new.apply(&mut made.body.definition);
-        if made.body.definition.title.is_empty() {
-            made.body.definition.title = made.head.name.chars().take(64).collect();
-        }
-        insert(tx, &made).await?;
-        Ok(made)
-    }
-}
-
-struct Update {
-    actor: Actor,
-    id: String,
-    change: Change,
-    may_break: bool,
-}
-
-impl Script for Update {
-    type Out = Interface;
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Interface> {
-        let inside = self.actor.enter(tx, Role::Developer).await?;
-        let mut stored: Interface = named(tx, &inside, &self.id, true).await?;
-        let before = stored.definition().names();
-        self.change.apply(&mut stored.body.definition);
-        if !self.may_break && stored.head.visibility == Visibility::Public && uses(tx, &self.id).await? > 0 {
-            refuse_to_break(&before, &stored.definition().names(), "interface")?;
-        }
-        update(tx, &mut stored, &self.change.label).await?;
-        Ok(stored)
-    }
-}
-
-async fn uses(tx: &mut Tx<'_>, interface: &str) -> Result<i64> {
-    let row = tx.query_opt("SELECT COUNT(*) FROM interface_uses WHERE interface_id = ?1", params![interface]).await?;
-    row.map_or(Ok(0), |mut row| row.int())
-}
-
-/// Refused while an integration implements it or a plugin needs it.
-struct Delete {
-    actor: Actor,
-    id: String,
-}
-
-impl Script for Delete {
-    type Out = ();
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
-        let inside = self.actor.enter(tx, Role::Developer).await?;
-        let _: Interface = named(tx, &inside, &self.id, true).await?;
-        let uses = uses(tx, &self.id).await?;
-        if uses > 0 {
-            let text = format!("{uses} integrations and plugins still use this interface; delete those first");
-            return Err(Refusal::new(ErrorKind::ReferenceConstraint, text).into());
-        }
-        tx.execute("DELETE FROM interfaces WHERE id = ?1", params![&self.id]).await?;
         Ok(())
     }
-}
 
-impl Store {
-    /// createInterface.
-    pub async fn create_interface(&self, actor: Actor, new: Change) -> Result<Interface> {
-        new.check()?;
-        self.write(Create { actor, new }).await
-    }
-
-    /// updateInterface. With `may_break`, removals that others may feel are let through.
-    pub async fn update_interface(
-        &self,
-        actor: Actor,
-        id: String,
-        change: Change,
-        may_break: bool,
-    ) -> Result<Interface> {
-        change.check()?;
-        self.write(Update { actor, id, change, may_break }).await
-    }
-
-    /// deleteInterface.
-    pub async fn delete_interface(&self, actor: Actor, id: String) -> Result<()> {
-        self.write(Delete { actor, id }).await
+    async fn written(&self, _: &mut Tx<'_>, _: &Interface) -> Result<()> {
+        Ok(())
     }
 }

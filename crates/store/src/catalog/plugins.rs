@@ -8,24 +8,21 @@
 use std::collections::BTreeMap;
 
 use duologue_model::{
-    Error as Refusal, ErrorKind, Json, Timestamp,
+    Error as Refusal, Json, Timestamp,
     admin::Role,
     id::{Generator, Kind},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{
-    Label, Listed, Offered, Product, Shown, Stored, Which, drafted, insert, interfaces, named, note_interfaces,
-    refuse_to_break, update, usable,
-};
+use super::{Label, Product, Revision, Stored, Which, interfaces, note_interfaces, usable};
 use crate::{
     Result, Store,
     bots::{
         definition::State,
         parts::{self, Action, ActionChange, Event, EventChange, MAX_TAGS, Map, Tags, TagsChange, each, limit, merge},
     },
-    integrations::{self, LifecycleStatus, Visibility},
+    integrations::{self},
     params,
     tx::{Script, Tx},
     workspaces::Actor,
@@ -108,6 +105,11 @@ impl Product for Definition {
     const TABLE: &'static str = "plugins";
     const NOUN: &'static str = "plugin";
     const PLURAL: &'static str = "plugins";
+    const USES: &'static str = "SELECT COUNT(*) FROM bot_plugins WHERE plugin_id = ?1";
+    const PARTS: &'static [&'static str] =
+        &["DELETE FROM plugin_code WHERE plugin_id = ?1", "DELETE FROM interface_uses WHERE user_id = ?1"];
+    const IS_OFFERED: bool = true;
+    type Change = Change;
 
     fn new_id(ids: &Generator, now: Timestamp) -> String {
         ids.id::<PluginVersion>(now).to_string()
@@ -117,8 +119,28 @@ impl Product for Definition {
         &self.title
     }
 
+    fn title_mut(&mut self) -> &mut String {
+        &mut self.title
+    }
+
     fn description(&self) -> &str {
         &self.description
+    }
+
+    fn names(&self) -> Vec<String> {
+        let of = |at: &'static str, keys: Vec<&String>| -> Vec<String> {
+            keys.into_iter().map(|key| format!("{at}.{key}")).collect()
+        };
+        [
+            of("states", self.states.keys().collect()),
+            of("events", self.events.keys().collect()),
+            of("actions", self.actions.keys().collect()),
+        ]
+        .concat()
+    }
+
+    fn in_use(uses: i64) -> String {
+        format!("the plugin is still installed {uses} times; remove it from those bots first")
     }
 }
 
@@ -205,9 +227,16 @@ pub struct Change {
     code: Code,
 }
 
-impl Change {
-    fn check(&self) -> Result<(), Refusal> {
+impl Revision<Definition> for Change {
+    fn label(&self) -> &Label {
+        &self.label
+    }
+
+    fn check(&self, is_new: bool) -> Result<(), Refusal> {
         self.label.check()?;
+        if is_new && (self.code.node.is_none() || self.code.browser.is_none()) {
+            return Err(Refusal::invalid_payload("code needs node and browser"));
+        }
         if self.title.as_ref().is_some_and(String::is_empty) {
             return Err(Refusal::invalid_payload("title must not be empty"));
         }
@@ -226,7 +255,7 @@ impl Change {
         self.code.given().try_for_each(|(_, code)| parts::code(code))
     }
 
-    fn apply(&self, d: &mut Definition) -> Result<(), Refusal> {
+    async fn apply(&self, tx: &mut Tx<'_>, workspace: &str, d: &mut Definition) -> Result<()> {
         for (given, kept) in [(&self.title, &mut d.title), (&self.description, &mut d.description)] {
             if let Some(given) = given {
                 kept.clone_from(given);
@@ -245,9 +274,24 @@ impl Change {
         for (what, tags) in [("user", &d.user), ("conversation", &d.conversation), ("message", &d.message)] {
             limit(&format!("tags declared for a {what}"), tags.tags.len(), MAX_TAGS)?;
         }
-        Ok(())
+        self.depend(tx, workspace, &mut d.dependencies).await
     }
 
+    async fn written(&self, tx: &mut Tx<'_>, plugin: &Plugin) -> Result<()> {
+        for (platform, code) in self.code.given() {
+            tx.execute(
+                "INSERT INTO plugin_code (plugin_id, platform, code) VALUES (?1, ?2, ?3) \
+                 ON CONFLICT (plugin_id, platform) DO UPDATE SET code = excluded.code",
+                params![&plugin.head.id, platform.name(), code],
+            )
+            .await?;
+        }
+        let interfaces = plugin.definition().dependencies.interfaces.values().map(|needed| needed.id.clone());
+        note_interfaces(tx, &plugin.head.id, interfaces).await
+    }
+}
+
+impl Change {
     /// Finds what is depended on.
     async fn depend(&self, tx: &mut Tx<'_>, workspace: &str, to: &mut Dependencies) -> Result<()> {
         for (alias, wanted) in &self.dependencies.interfaces {
@@ -273,20 +317,6 @@ impl Change {
         }
         Ok(())
     }
-
-    /// Writes code and notes dependencies.
-    async fn rest(&self, tx: &mut Tx<'_>, plugin: &Plugin) -> Result<()> {
-        for (platform, code) in self.code.given() {
-            tx.execute(
-                "INSERT INTO plugin_code (plugin_id, platform, code) VALUES (?1, ?2, ?3) \
-                 ON CONFLICT (plugin_id, platform) DO UPDATE SET code = excluded.code",
-                params![&plugin.head.id, platform.name(), code],
-            )
-            .await?;
-        }
-        let interfaces = plugin.definition().dependencies.interfaces.values().map(|needed| needed.id.clone());
-        note_interfaces(tx, &plugin.head.id, interfaces).await
-    }
 }
 
 fn of(id: String, name: String, version: String) -> Dependency {
@@ -305,19 +335,6 @@ impl WantedDependency {
 }
 
 impl Definition {
-    /// All declared names that bots may rely on.
-    fn names(&self) -> Vec<String> {
-        let of = |at: &'static str, keys: Vec<&String>| -> Vec<String> {
-            keys.into_iter().map(|key| format!("{at}.{key}")).collect()
-        };
-        [
-            of("states", self.states.keys().collect()),
-            of("events", self.events.keys().collect()),
-            of("actions", self.actions.keys().collect()),
-        ]
-        .concat()
-    }
-
     /// Whether a schema refers to an entity of an interface.
     pub(crate) fn refers(&self) -> bool {
         self.schemas().any(|schema| schema.text().contains(REFERENCE))
@@ -385,116 +402,11 @@ pub(crate) fn entities(
     implemented.entities.iter().filter_map(schema).collect()
 }
 
-/// A plugin as the API shows it.
-#[derive(Debug, Serialize)]
-pub struct View<'a> {
-    #[serde(flatten)]
-    shown: Shown<'a>,
-    #[serde(flatten)]
-    offered: Offered,
-    #[serde(flatten)]
-    definition: &'a Definition,
-}
-
 impl Stored<Definition> {
-    fn offered(&self) -> Offered {
-        Offered { visibility: self.head.visibility, lifecycle_status: LifecycleStatus::default() }
-    }
-
-    /// The plugin as the API shows it. `public_url` is the server's origin, without a trailing slash.
-    pub fn view(&self, public_url: &str) -> View<'_> {
-        View { shown: self.shown(public_url), offered: self.offered(), definition: self.definition() }
-    }
-
-    /// Its line in a list.
-    pub fn line(&self, public_url: &str) -> Listed<'_> {
-        self.listed(public_url, Some(self.offered()))
-    }
-
     /// The same with `meaning` in the place of references.
     pub(crate) fn resolved(mut self, meaning: &BTreeMap<(String, String), Json>) -> Self {
         self.body.definition.resolve(meaning);
         self
-    }
-}
-
-struct Create {
-    actor: Actor,
-    new: Change,
-}
-
-impl Script for Create {
-    type Out = Plugin;
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Plugin> {
-        let inside = self.actor.enter(tx, Role::Developer).await?;
-        let mut made: Plugin = drafted(tx, &inside, &self.new.label).await?;
-        let definition = &mut made.body.definition;
-        self.new.apply(definition)?;
-        self.new.depend(tx, &inside.workspace, &mut definition.dependencies).await?;
-        if definition.title.is_empty() {
-            definition.title = made.head.name.chars().take(64).collect();
-        }
-        insert(tx, &made).await?;
-        self.new.rest(tx, &made).await?;
-        Ok(made)
-    }
-}
-
-struct Update {
-    actor: Actor,
-    id: String,
-    change: Change,
-    may_break: bool,
-}
-
-impl Script for Update {
-    type Out = Plugin;
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Plugin> {
-        let inside = self.actor.enter(tx, Role::Developer).await?;
-        let mut stored: Plugin = named(tx, &inside, &self.id, true).await?;
-        let before = stored.definition().names();
-        let definition = &mut stored.body.definition;
-        self.change.apply(definition)?;
-        self.change.depend(tx, &inside.workspace, &mut definition.dependencies).await?;
-        let shared = stored.head.visibility != Visibility::Private;
-        if shared && !self.may_break && installs(tx, &self.id).await? > 0 {
-            refuse_to_break(&before, &stored.definition().names(), "plugin")?;
-        }
-        update(tx, &mut stored, &self.change.label).await?;
-        self.change.rest(tx, &stored).await?;
-        Ok(stored)
-    }
-}
-
-async fn installs(tx: &mut Tx<'_>, plugin: &str) -> Result<i64> {
-    let row = tx.query_opt("SELECT COUNT(*) FROM bot_plugins WHERE plugin_id = ?1", params![plugin]).await?;
-    row.map_or(Ok(0), |mut row| row.int())
-}
-
-/// Refused while installed.
-struct Delete {
-    actor: Actor,
-    id: String,
-}
-
-impl Script for Delete {
-    type Out = ();
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
-        let inside = self.actor.enter(tx, Role::Developer).await?;
-        let _: Plugin = named(tx, &inside, &self.id, true).await?;
-        let bots = installs(tx, &self.id).await?;
-        if bots > 0 {
-            let text = format!("the plugin is still installed {bots} times; remove it from those bots first");
-            return Err(Refusal::new(ErrorKind::ReferenceConstraint, text).into());
-        }
-        for sql in [
-            "DELETE FROM plugin_code WHERE plugin_id = ?1",
-            "DELETE FROM interface_uses WHERE user_id = ?1",
-            "DELETE FROM plugins WHERE id = ?1",
-        ] {
-            tx.execute(sql, params![&self.id]).await?;
-        }
-        Ok(())
     }
 }
 
@@ -545,27 +457,6 @@ impl Script for Meaning {
 }
 
 impl Store {
-    /// createPlugin.
-    pub async fn create_plugin(&self, actor: Actor, new: Change) -> Result<Plugin> {
-        new.check()?;
-        if new.code.node.is_none() || new.code.browser.is_none() {
-            return Err(Refusal::invalid_payload("code needs node and browser").into());
-        }
-        self.write(Create { actor, new }).await
-    }
-
-    /// updatePlugin. With `may_break`, removals that bots may feel are let through.
-    pub async fn update_plugin(&self, actor: Actor, id: String, change: Change, may_break: bool) -> Result<Plugin> {
-        change.check()?;
-        let updated = self.write_rights(Update { actor, id, change, may_break }).await?;
-        Ok(updated)
-    }
-
-    /// deletePlugin.
-    pub async fn delete_plugin(&self, actor: Actor, id: String) -> Result<()> {
-        self.write(Delete { actor, id }).await
-    }
-
     /// getPluginCode and getPublicPluginCode.
     pub async fn plugin_code(&self, actor: Option<Actor>, id: String, platform: Platform) -> Result<String> {
         let plugin: Plugin = self.get_product(actor, Which::Id(id)).await?;

@@ -354,9 +354,10 @@ impl Script for ReplaySince {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<usize> {
         let inside = self.actor.enter(tx, Role::Developer).await?;
         bots::require(tx, &inside, &self.bot).await?;
-        let sql = "SELECT id FROM dead_letters WHERE bot_id = ?1 AND failed_at >= ?2 ORDER BY id LIMIT ?3";
+        let sql =
+            format!("SELECT id FROM dead_letters WHERE bot_id = ?1 AND failed_at >= ?2 ORDER BY id LIMIT {REVIVED}");
         let mut revived = 0;
-        for mut row in tx.query(sql, params![&self.bot, self.since, REVIVED]).await? {
+        for mut row in tx.query(&sql, params![&self.bot, self.since]).await? {
             revived += usize::from(revive(tx, &self.bot, &row.text()?).await?);
         }
         Ok(revived)

@@ -27,14 +27,14 @@ pub struct Latest {
 impl Script for Latest {
     type Out = Vec<Turn>;
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Turn>> {
-        let rows = tx
-            .query(
-                "SELECT t.turn, t.at, t.trace FROM v12_conversations v JOIN v12_turns t ON t.conversation_id = v.conversation_id \
-                 WHERE v.bot_id = ?1 AND v.user_id = ?2 AND t.turn < ?3 AND t.turn > v.turns - ?4 \
-                 ORDER BY t.turn DESC LIMIT ?5",
-                params![&self.bot, &self.user, self.before.unwrap_or(i64::MAX), KEPT_TURNS, i64::from(self.limit)],
-            )
-            .await?;
+        let sql = format!(
+            "SELECT t.turn, t.at, t.trace FROM v12_conversations v JOIN v12_turns t ON t.conversation_id = v.conversation_id \
+             WHERE v.bot_id = ?1 AND v.user_id = ?2 AND t.turn < ?3 AND t.turn > v.turns - ?4 \
+             ORDER BY t.turn DESC LIMIT {}",
+            self.limit
+        );
+        let before = self.before.unwrap_or(i64::MAX);
+        let rows = tx.query(&sql, params![&self.bot, &self.user, before, KEPT_TURNS]).await?;
         rows.into_iter().map(|mut row| Ok(Turn { turn: row.int()?, at: row.at()?, trace: row.json()? })).collect()
     }
 }

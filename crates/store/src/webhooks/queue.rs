@@ -130,14 +130,12 @@ impl Claim {
     async fn rows(&self, tx: &mut Tx<'_>, id: &str, most: usize) -> Result<Vec<Row>> {
         let now = tx.now();
         // The condition on `due_at` stands twice: another process may have claimed what was selected.
-        let found = tx
-            .query(
-                "UPDATE webhook_messages SET claimed = 1, due_at = ?3 WHERE due_at <= ?2 AND id IN \
-                 (SELECT id FROM webhook_messages WHERE subscription_id = ?1 AND due_at <= ?2 ORDER BY due_at, id LIMIT ?4 {for_update}) \
-                 RETURNING id, type, body, attempts, tries, replays, conversation_id, position, created_at",
-                params![id, now, now.plus_millis(self.lease), most as i64],
-            )
-            .await?;
+        let sql = format!(
+            "UPDATE webhook_messages SET claimed = 1, due_at = ?3 WHERE due_at <= ?2 AND id IN \
+             (SELECT id FROM webhook_messages WHERE subscription_id = ?1 AND due_at <= ?2 ORDER BY due_at, id LIMIT {most} {{for_update}}) \
+             RETURNING id, type, body, attempts, tries, replays, conversation_id, position, created_at"
+        );
+        let found = tx.query(&sql, params![id, now, now.plus_millis(self.lease)]).await?;
         let mut rows = Vec::with_capacity(found.len());
         for mut row in found {
             let (id, kind, body) = (row.text()?, row.text()?, row.json()?);

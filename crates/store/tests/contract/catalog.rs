@@ -27,7 +27,7 @@ async fn interface(bed: &Bed, version: &str, public: bool) -> Interface {
         "entities": { "item": { "schema": schema } },
         "events": { "created": { "schema": { "type": "object", "properties": { "item": { "$ref": "item" } } } } },
     });
-    bed.store.create_interface(bed.actor(), of(new)).await.unwrap()
+    bed.store.create_product::<interfaces::Definition>(bed.actor(), of(new)).await.unwrap()
 }
 
 fn item(color: &str) -> Value {
@@ -58,7 +58,7 @@ async fn plugin(bed: &Bed) -> Plugin {
         "states": { "last": { "type": "bot", "schema": reference("item") } },
         "user": { "tags": { "collector": {} } },
     });
-    bed.store.create_plugin(bed.actor(), of(new)).await.unwrap()
+    bed.store.create_product::<plugins::Definition>(bed.actor(), of(new)).await.unwrap()
 }
 
 async fn install(bed: &Bed, plugins: Value) -> Bot {
@@ -95,7 +95,7 @@ contract! {
         assert_eq!(list(Some(bed.actor()), None).await, ["1.1.0", "1.0.0"]);
         assert_eq!(list(Some(bed.actor()), Some("1.0.0")).await, ["1.0.0"]);
         assert_eq!(list(None, None).await, ["1.1.0"]);
-        let again = bed.store.create_interface(bed.actor(), of(json!({ "name": "creatable", "version": "1.0.0" }))).await;
+        let again = bed.store.create_product::<interfaces::Definition>(bed.actor(), of(json!({ "name": "creatable", "version": "1.0.0" }))).await;
         assert_eq!(refusal(again), "AlreadyExists");
         let stranger = bed.stranger("other@example.org").await;
         let foreign: Result<Interface, _> = bed.store.get_product(Some(stranger), Which::Id(second.head().id.clone())).await;
@@ -114,15 +114,15 @@ contract! {
             "id": id, "name": "creatable", "version": "1.0.0",
             "entities": { "item": { "name": "thing" } }, "actions": {}, "events": { "created": { "name": "thingCreated" } }, "channels": {},
         }));
-        assert_eq!(refusal(bed.store.delete_interface(bed.actor(), id.clone()).await), "ReferenceConstraint");
+        assert_eq!(refusal(bed.store.delete_product::<interfaces::Definition>(bed.actor(), id.clone()).await), "ReferenceConstraint");
         let change = || of(json!({ "entities": { "item": null } }));
-        assert_eq!(refusal(bed.store.update_interface(bed.actor(), id.clone(), change(), false).await), "BreakingChanges");
-        bed.store.update_interface(bed.actor(), id.clone(), of(json!({ "title": "Other" })), false).await.unwrap();
-        bed.store.update_interface(bed.actor(), id.clone(), change(), true).await.unwrap();
+        assert_eq!(refusal(bed.store.update_product::<interfaces::Definition>(bed.actor(), id.clone(), change(), false).await), "BreakingChanges");
+        bed.store.update_product::<interfaces::Definition>(bed.actor(), id.clone(), of(json!({ "title": "Other" })), false).await.unwrap();
+        bed.store.update_product::<interfaces::Definition>(bed.actor(), id.clone(), change(), true).await.unwrap();
         let unknown = json!({ "name": "bad", "version": "1.0.0", "interfaces": { "x": { "id": "00000000-0000-4000-8000-000000000000" } } });
         assert_eq!(refusal(bed.store.create_integration(bed.actor(), of(unknown)).await), "ReferenceNotFound");
         bed.store.update_integration(bed.actor(), shop, of(json!({ "interfaces": { "creatable<thing>": null } })), false).await.unwrap();
-        bed.store.delete_interface(bed.actor(), id).await.unwrap();
+        bed.store.delete_product::<interfaces::Definition>(bed.actor(), id).await.unwrap();
     }
 }
 
@@ -161,9 +161,9 @@ contract! {
         let off = install(&bed, json!({ "my-plugin": { "id": id, "enabled": false } })).await;
         assert_eq!(shown(&off)["actions"].as_object().unwrap().len(), 1);
         assert_eq!(shown(&off)["plugins"]["my-plugin"]["configuration"], json!({ "limit": 1 }), "the rest stays");
-        assert_eq!(refusal(bed.store.delete_plugin(bed.actor(), id.clone()).await), "ReferenceConstraint");
+        assert_eq!(refusal(bed.store.delete_product::<plugins::Definition>(bed.actor(), id.clone()).await), "ReferenceConstraint");
         install(&bed, json!({ "my-plugin": null })).await;
-        bed.store.delete_plugin(bed.actor(), id.clone()).await.unwrap();
+        bed.store.delete_product::<plugins::Definition>(bed.actor(), id.clone()).await.unwrap();
         let bad = bed.store.update_bot(bed.actor(), bed.bot.to_string(), of(json!({ "plugins": { "p": { "id": id } } }))).await;
         assert_eq!(refusal(bad), "ReferenceNotFound");
     }
@@ -180,7 +180,7 @@ contract! {
         assert_eq!(code(Some(bed.actor())).await.unwrap(), "module.exports = 1");
         assert_eq!(code(None).await.unwrap(), "module.exports = 1", "it is public");
         let change: plugins::Change = of(json!({ "visibility": "private", "code": { "node": "2" }, "states": { "last": null } }));
-        bed.store.update_plugin(bed.actor(), id.clone(), change, false).await.unwrap();
+        bed.store.update_product::<plugins::Definition>(bed.actor(), id.clone(), change, false).await.unwrap();
         assert_eq!(refusal(code(None).await), "ResourceNotFound");
         assert_eq!(code(Some(bed.actor())).await.unwrap(), "2");
         let pairs = vec![("store".to_owned(), shop)];
