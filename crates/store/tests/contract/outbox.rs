@@ -247,6 +247,32 @@ contract! {
 }
 
 contract! {
+    async fn bots_that_wait_are_found_once_each(bed: Bed) {
+        let new = json!({"url": "http://127.0.0.1:9/"});
+        let mut bots = Vec::new();
+        for _ in 0..3 {
+            bots.push(bed.store.create_bot(bed.actor(), of(new.clone())).await.unwrap().stored.id);
+        }
+        assert!(bed.store.bots_waiting().await.unwrap().is_empty());
+        // The second of them has nothing to wait for.
+        for bot in [&bots[0], &bots[2], &bots[2], &bed.bot, &bots[0]] {
+            about(&bed, &Identity::bot(bot.clone()), Links::default()).await;
+        }
+        let mut wanted = vec![bots[0].clone(), bots[2].clone(), bed.bot.clone()];
+        wanted.sort();
+        assert_eq!(bed.store.bots_waiting().await.unwrap(), wanted);
+        assert!(bed.store.take_lease(&wanted[1], "a").await.unwrap());
+        assert_eq!(bed.store.bots_waiting().await.unwrap(), [wanted[0].clone(), wanted[2].clone()]);
+    }
+}
+
+async fn about(bed: &Bed, who: &Identity, links: Links) -> String {
+    let payload = duologue_model::Json::of(&json!({"secret": "of somebody"}));
+    let event = events::Create { who: who.clone(), kind: "placed".into(), payload, schedule: None, links };
+    bed.store.write(event).await.unwrap().id.as_str().to_owned()
+}
+
+contract! {
     async fn processes_hear_of_each_other(bed: Bed) {
         let Location::Postgres { .. } = &bed.location else { return };
         let second = Arc::new(Store::open(&bed.location).await.unwrap());
