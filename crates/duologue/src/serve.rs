@@ -121,7 +121,7 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
     let tunnels = tunnel.map(|listener| open_tunnels(listener, stopped.clone()));
     let registrations = tokio::spawn(calls.registrations(stopped.clone()));
     let hooks = webhooks::run(store.clone(), outbound, webhooks::Options::default(), stopped.clone());
-    let hooks = tokio::spawn(hooks);
+    let hooks = (config.deliveries == Switch::On).then(|| tokio::spawn(hooks));
     let watching = tokio::spawn(async move {
         if let Some(bots) = bots {
             bots.run(stopped).await;
@@ -135,8 +135,10 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
     let _ = stop.send(true);
     let _ = timers.await;
     let _ = registrations.await;
-    let _ = hooks.await;
     let _ = watching.await;
+    if let Some(hooks) = hooks {
+        let _ = hooks.await;
+    }
     if let Some(tunnels) = tunnels {
         let _ = tunnels.await;
     }
