@@ -267,6 +267,8 @@ async fn paused(database: Option<&str>) {
     let server = server.another_with(&ALLOW);
     until(&server, &id, "delivered", 2).await;
     assert_eq!(receiver.got().len(), 2);
+    eventually(|| server.metric("duologue_webhook_attempts_total{outcome=\"delivered\"}") == Some(2));
+    eventually(|| server.metric("duologue_webhooks_in_flight") == Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
