@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    process::{Failure, recorded},
+    process::{self, Failure, recorded},
     scratch,
     server::Server,
     tally::Tally,
@@ -20,6 +20,15 @@ const LIMIT: Duration = Duration::from_secs(15 * 60);
 /// Where the suites and their packages are.
 pub fn directory() -> PathBuf {
     scratch::root().join("tests/interop")
+}
+
+/// Builds the bot of the measurements with the official command line, into `file`.
+pub fn bundle(file: &Path) -> Result<bool, Failure> {
+    let directory = directory();
+    tools::node_packages(&directory)?;
+    let mut command = Command::new("node");
+    command.args(["bundle.mjs", "code/echo"]).arg(std::path::absolute(file)?).current_dir(&directory);
+    Ok(process::status(&mut command)?.success())
 }
 
 /// Runs the suites against a fresh server on the given engine.

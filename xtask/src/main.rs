@@ -1,4 +1,4 @@
-//! Tasks of this repository: `cargo xtask test`, `cargo xtask ci`.
+//! Tasks of this repository: `cargo xtask test`, `cargo xtask ci`, `cargo xtask bundle`.
 //!
 //! Called by people and by `.ci/run`. Starts everything the tests need (a throw-away PostgreSQL
 //! cluster, throw-away servers) and always stops it again. Never touches a database or a server it
@@ -14,7 +14,7 @@ mod tally;
 mod test;
 mod tools;
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use crate::{
     process::{Failure, Interrupted, cargo},
@@ -33,6 +33,9 @@ Tasks of this repository.
       PART is one of unit, interop-sqlite, interop-postgres, readme.
       FILTER: only tests whose name contains it.
       --no-postgres: leave out what needs PostgreSQL.
+
+  cargo xtask bundle FILE
+      Builds the bot of `duologue bench delivery --hosted FILE` with the official command line.
 
   cargo xtask ci [--no-postgres]
       cargo fmt --check, clippy with warnings as errors, then all tests.
@@ -63,6 +66,10 @@ fn run(arguments: &[String]) -> Result<bool, Failure> {
     match words[0] {
         "test" => test::run(&options(&words[1..])?),
         "ci" => ci(&options(&words[1..])?),
+        "bundle" => match words[1..] {
+            [file] if !file.starts_with('-') => interop::bundle(Path::new(file)),
+            _ => Err("bundle needs the FILE that it writes".into()),
+        },
         other => Err(format!("there is no task `{other}`; see cargo xtask --help").into()),
     }
 }

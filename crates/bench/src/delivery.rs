@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use crate::{
     Args, Error,
     child::{self, Access, Server},
+    hosted,
     load::{self, Client, Figures, request},
     scenarios::{authorization, borrowed, called, scratch, text},
     table,
@@ -32,7 +33,7 @@ const MESSAGES_EACH: usize = 4;
 /// States that expire in one second.
 const STATES: usize = 100_000;
 
-type Headers = Vec<(String, String)>;
+pub(crate) type Headers = Vec<(String, String)>;
 
 /// What the servers of this process have seen.
 #[derive(Default)]
@@ -130,7 +131,7 @@ async fn failing(State(seen): State<Arc<Seen>>) -> StatusCode {
     StatusCode::INTERNAL_SERVER_ERROR
 }
 
-async fn serve(router: Router) -> Result<String, Error> {
+pub(crate) async fn serve(router: Router) -> Result<String, Error> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.map_err(|e| Error::Io("listen", e))?;
     let address = listener.local_addr().map_err(|e| Error::Io("listen", e))?;
     tokio::spawn(async move { axum::serve(listener, router).await });
@@ -138,17 +139,17 @@ async fn serve(router: Router) -> Result<String, Error> {
 }
 
 /// A server with a bot and an integration that run here.
-struct Stage {
-    server: Server,
+pub(crate) struct Stage {
+    pub(crate) server: Server,
     seen: Arc<Seen>,
-    access: Access,
+    pub(crate) access: Access,
     integration: String,
     bot_url: String,
     folder: TempDir,
 }
 
 impl Stage {
-    async fn start(args: &Args) -> Result<Stage, Error> {
+    pub(crate) async fn start(args: &Args) -> Result<Stage, Error> {
         let seen = Arc::new(Seen::default());
         let bot_state = Bot {
             seen: seen.clone(),
@@ -179,13 +180,13 @@ impl Stage {
         Ok(Stage { server, seen, access, integration, bot_url, folder })
     }
 
-    fn headers(&self, bot: &str) -> Headers {
+    pub(crate) fn headers(&self, bot: &str) -> Headers {
         let integration = ("x-integration-id".into(), self.integration.clone());
         vec![authorization(&self.access), ("x-bot-id".into(), bot.to_owned()), integration]
     }
 
     /// A conversation and somebody to speak in it.
-    async fn place(&self, client: &mut Client, headers: &Headers) -> Result<(String, String), Error> {
+    pub(crate) async fn place(&self, client: &mut Client, headers: &Headers) -> Result<(String, String), Error> {
         let body = r#"{"channel":"test","tags":{}}"#;
         let conversation = called(client, "POST", "/v1/chat/conversations", headers, body).await?;
         let user = called(client, "POST", "/v1/chat/users", headers, r#"{"tags":{}}"#).await?;
@@ -193,7 +194,7 @@ impl Stage {
     }
 
     /// Round trips in so many conversations at once: until the reply is stored, and until it is heard.
-    async fn round_trips(&self, conversations: usize, seconds: u64) -> Result<(Figures, Figures), Error> {
+    pub(crate) async fn round_trips(&self, conversations: usize, seconds: u64) -> Result<(Figures, Figures), Error> {
         let headers = self.headers(&self.access.bot);
         let start = Instant::now() + Duration::from_secs(1);
         let end = start + Duration::from_secs(seconds);
@@ -233,11 +234,11 @@ impl Stage {
     }
 }
 
-fn admin(access: &Access) -> Headers {
+pub(crate) fn admin(access: &Access) -> Headers {
     vec![authorization(access), ("x-workspace-id".into(), access.workspace.clone())]
 }
 
-fn said(conversation: &str, user: &str, headers: &Headers) -> Vec<u8> {
+pub(crate) fn said(conversation: &str, user: &str, headers: &Headers) -> Vec<u8> {
     let body = format!(
         r#"{{"conversationId":"{conversation}","userId":"{user}","type":"text","payload":{{"text":"ping"}},"tags":{{}}}}"#
     );
@@ -259,6 +260,10 @@ pub(crate) async fn delivery(args: &Args) -> Result<(), Error> {
     table::goal("round trips a second", heard.per_second, 2_500.0, true);
     println!();
     stage.server.stop().await;
+    match &args.hosted {
+        Some(bundle) => hosted::hosted(args, bundle).await?,
+        None => println!("delivery, hosted bot: skipped; `cargo xtask bundle FILE`, then --hosted FILE\n"),
+    }
     beside_failing(args).await?;
     expiring(args).await
 }

@@ -12,6 +12,7 @@ mod child;
 mod converse;
 mod delivery;
 mod engine;
+mod hosted;
 mod load;
 mod scenarios;
 mod table;
@@ -67,6 +68,10 @@ pub struct Args {
     /// PostgreSQL for its scenario: a URL of a database that may be filled.
     #[arg(long, env = "DUOLOGUE_BENCH_DATABASE", value_name = "URL", hide_env_values = true)]
     database: Option<String>,
+    /// The bundle of a bot of the official SDK that answers each message with one, for deliveries:
+    /// `cargo xtask bundle FILE` builds it.
+    #[arg(long, value_name = "FILE")]
+    hosted: Option<PathBuf>,
     /// Where throw-away data goes; a folder on the disk that matters.
     #[arg(long, value_name = "DIR")]
     scratch: Option<PathBuf>,

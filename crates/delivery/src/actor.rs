@@ -22,6 +22,7 @@ use tokio::{
 
 use crate::{
     Deliveries,
+    counters::Share,
     outcome::outcome,
     runner::{Code, Known, Parcel, Ran, Runner},
     window::{Offered, Window},
@@ -48,6 +49,8 @@ pub(crate) struct Actor {
     owner: Option<String>,
     wake: Arc<Notify>,
     window: Window,
+    /// Its rows, as they are counted.
+    rows: Share,
     /// Whether there may be rows that aren't in memory.
     more: bool,
     /// Lanes of which only the first rows are in memory: targets and lanes.
@@ -72,12 +75,14 @@ pub(crate) enum End {
 
 impl Actor {
     pub(crate) fn new(core: Arc<Deliveries>, bot: BotId, owner: Option<String>, wake: Arc<Notify>) -> Self {
+        let rows = Share::of_rows(&core.counters);
         Actor {
             core,
             bot,
             owner,
             wake,
             window: Window::default(),
+            rows,
             more: true,
             long_lanes: HashSet::new(),
             read_at: None,
@@ -158,6 +163,7 @@ impl Actor {
         if self.is_to_read() {
             self.read().await.inspect_err(|_| self.more = true)?;
         }
+        self.rows.set(self.window.len());
         let ready = self.window.take(self.core.store.now(), self.core.in_flight);
         if !ready.is_empty() {
             self.start(ready).await?;
@@ -263,7 +269,9 @@ impl Actor {
 
     fn call(&mut self, row: Waiting, parcel: Parcel, runner: Arc<dyn Runner>) {
         let store = self.core.store.clone();
+        let under_way = Share::call(&self.core.counters);
         self.calls.spawn(async move {
+            let _under_way = under_way;
             let began_at = store.now();
             let began = Instant::now();
             let ran = runner.run(&parcel).await;
@@ -313,6 +321,7 @@ impl Actor {
     fn settled(&mut self, done: Vec<Done>) {
         let now = self.core.store.now();
         for done in done {
+            self.core.counters.settle(done.row.target.is_empty(), &done.outcome);
             match done.outcome {
                 Outcome::Retry(after, _) => self.window.put_off(&done.row, now.plus_millis(after)),
                 _ => self.window.end(&done.row),
@@ -329,14 +338,20 @@ impl Actor {
         // The rest is delivered again.
         self.calls.abort_all();
         while let Some(settled) = self.settling.join_next().await {
-            if matches!(settled, Ok((_, Ok(Settled::NotOurs)))) {
-                return End::Elsewhere;
+            match settled {
+                Ok((_, Ok(Settled::NotOurs))) => return End::Elsewhere,
+                Ok((done, Ok(Settled::Done))) => self.settled(done),
+                _ => {}
             }
         }
         while !self.ended.is_empty() {
             self.settle();
-            if let Some(Ok((_, Err(error)))) = self.settling.join_next().await {
-                tracing::error!(bot = %self.bot, %error, "the last deliveries can't be settled; they are repeated");
+            match self.settling.join_next().await {
+                Some(Ok((done, Ok(Settled::Done)))) => self.settled(done),
+                Some(Ok((_, Err(error)))) => {
+                    tracing::error!(bot = %self.bot, %error, "the last deliveries can't be settled; they are repeated");
+                }
+                _ => {}
             }
         }
         End::Idle

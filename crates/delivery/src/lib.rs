@@ -8,6 +8,7 @@
 //!   lanes side by side, a bounded number at a time (`window`). `runner` makes the calls, whatever kind of
 //!   bot it is; `outcome` says what an answer means for the delivery.
 //! * [`webhooks`] sends what happened to the URLs that operators subscribed.
+//! * [`Counters`] is what operators see of it.
 //!
 //! Nothing is pushed to an actor: it reads what waits, calls, and settles, so a restart loses nothing and
 //! repeats what wasn't settled.
@@ -15,6 +16,7 @@
 //! Called by the binary. Never serves a request, never holds a lock or a transaction while it waits.
 
 mod actor;
+mod counters;
 mod dispatch;
 mod outcome;
 mod runner;
@@ -24,6 +26,7 @@ mod window;
 
 use std::{sync::Arc, time::Duration};
 
+pub use counters::Counters;
 use duologue_bots::Bots;
 use duologue_bridge::Bridge;
 use duologue_store::Store;
@@ -46,6 +49,8 @@ pub struct Deliveries {
     pub bots: Option<Bots>,
     /// Most calls at once to one bot, and to one integration in it.
     pub in_flight: usize,
+    /// What is delivered is counted here.
+    pub counters: Arc<Counters>,
     /// How long calls under way may go on after the stop.
     pub patience: Duration,
 }

@@ -29,6 +29,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use crate::{Counters, counters::Share};
+
 /// Requests of one subscription under way at once; and while it fails.
 const AT_ONCE: usize = 16;
 const AT_ONCE_FAILING: usize = 2;
@@ -58,6 +60,8 @@ pub struct Options {
     pub patience: Duration,
     /// How long a request may take.
     pub timeout: Duration,
+    /// What is sent is counted here.
+    pub counters: Arc<Counters>,
 }
 
 impl Default for Options {
@@ -68,6 +72,7 @@ impl Default for Options {
             schedule: pauses.map(Duration::from_secs).to_vec(),
             patience: Duration::from_secs(5 * 24 * HOUR),
             timeout: Duration::from_secs(15),
+            counters: Arc::default(),
         }
     }
 }
@@ -226,7 +231,11 @@ impl Desk {
         }
         *self.busy.entry(subscription.clone()).or_default() += 1;
         let sender = self.sender.clone();
-        let request = self.requests.spawn(async move { sender.send_all(chain).await });
+        let under_way = Share::request(&sender.options.counters);
+        let request = self.requests.spawn(async move {
+            let _under_way = under_way;
+            sender.send_all(chain).await
+        });
         self.whose.insert(request.id(), subscription);
     }
 
@@ -319,6 +328,7 @@ impl Sender {
             tracing::error!(%error, webhook = subscription, id, "it couldn't be noted how a webhook ended; it is sent again");
             Settled::default()
         });
+        self.options.counters.attempt(verdict);
         match verdict {
             Verdict::Delivered => tracing::debug!(bot, webhook = subscription, id, "webhook delivered"),
             Verdict::Retry(wait) => {
@@ -329,6 +339,7 @@ impl Sender {
             }
         }
         if let Some(reason) = &settled.disabled {
+            self.options.counters.disable();
             tracing::warn!(bot, webhook = subscription, reason, "webhook disabled");
         }
         Ended { has_failed, settled }

@@ -56,6 +56,11 @@ fn key(row: &Waiting) -> Key {
 }
 
 impl Window {
+    /// How many rows there are.
+    pub(crate) fn len(&self) -> usize {
+        self.rows
+    }
+
     /// Whether there is room for many more rows.
     pub(crate) fn is_roomy(&self) -> bool {
         self.rows <= ROWS / 2

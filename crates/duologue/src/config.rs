@@ -183,8 +183,8 @@ pub struct Flags {
     #[arg(long, env = "DUOLOGUE_HOSTED_CONFINED", value_name = "BOOL")]
     hosted_confined: Option<bool>,
 
-    /// Whether events and messages are delivered to bots and integrations. While off they are kept.
-    /// [default: on]
+    /// Whether events and messages are delivered to bots and integrations, and webhooks sent. While off they
+    /// are kept. [default: on]
     #[arg(long, env = "DUOLOGUE_DELIVERIES", value_name = "SWITCH")]
     deliveries: Option<Switch>,
 

@@ -72,6 +72,11 @@ impl Host {
         Ok(Host { running: Some(Running { hosted, store: store.clone(), holder, tokens }) })
     }
 
+    /// What hosts, unless code isn't hosted.
+    pub fn hosted(&self) -> Option<Hosted> {
+        self.running.as_ref().map(|running| running.hosted.clone())
+    }
+
     /// For the bridge.
     pub fn hosting(&self) -> Arc<dyn Hosting> {
         match &self.running {

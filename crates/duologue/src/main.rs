@@ -10,6 +10,7 @@ mod hosting;
 mod import;
 mod init;
 mod logs;
+mod metrics;
 mod replay;
 mod serve;
 mod token;

@@ -5,7 +5,7 @@ use std::{io::IsTerminal, path::PathBuf, sync::Arc, time::Duration};
 use duologue_bots::{Bots, Options};
 use duologue_bridge::Bridge;
 use duologue_calls::Calls;
-use duologue_delivery::{Deliveries, webhooks};
+use duologue_delivery::{Counters, Deliveries, webhooks};
 use duologue_door as door;
 use duologue_http::{App, Listeners, Metrics, Peer, RateLimit, Throttle};
 use duologue_outbound::{AllowList, Client, Settings};
@@ -24,7 +24,7 @@ use crate::{
     calls,
     config::{self, Config, Flags, LogFormat, Switch},
     hosting::Host,
-    init,
+    init, metrics,
     unstuck::Unstuck,
 };
 
@@ -98,11 +98,15 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
     let calls = Calls::new(store.clone(), bridge.clone(), &webhook_url);
     let settings = Settings { allow: config.allow_list()?, ..Settings::default() };
     let outbound = Client::new(settings)?;
+    let counters = Arc::<Counters>::default();
     let app = Arc::new(App {
         store: store.clone(),
         limits: config.limits(),
         rate: RateLimit::new(config.rate_limit),
-        metrics: Metrics::default(),
+        metrics: Metrics::with({
+            let (counters, hosted) = (counters.clone(), host.hosted());
+            move || metrics::families(&counters, hosted.as_ref())
+        }),
         public_url: public_url.clone(),
         calls: calls.clone(),
         bots: bots.clone(),
@@ -114,12 +118,13 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
     let keep_attempts = Duration::from_secs(days * 24 * 60 * 60);
     let timers = tokio::spawn(duologue_delivery::timers(store.clone(), keep_attempts, stopped.clone()));
     let (closing, close) = watch::channel(false);
-    let deliveries = deliver(&config, &store, bots.clone(), bridge);
+    let deliveries = deliver(&config, &store, bots.clone(), bridge, &counters);
     let delivering = tokio::spawn(deliver_until_signal(deliveries, closing));
     let tunnels = tunnel.map(|listener| open_tunnels(listener, stopped.clone()));
     let registrations = tokio::spawn(calls.registrations(stopped.clone()));
-    let hooks = webhooks::run(store.clone(), outbound, webhooks::Options::default(), stopped.clone());
-    let hooks = tokio::spawn(hooks);
+    let sending = webhooks::Options { counters, ..webhooks::Options::default() };
+    let hooks = webhooks::run(store.clone(), outbound, sending, stopped.clone());
+    let hooks = (config.deliveries == Switch::On).then(|| tokio::spawn(hooks));
     let watching = tokio::spawn(async move {
         if let Some(bots) = bots {
             bots.run(stopped).await;
@@ -133,8 +138,10 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
     let _ = stop.send(true);
     let _ = timers.await;
     let _ = registrations.await;
-    let _ = hooks.await;
     let _ = watching.await;
+    if let Some(hooks) = hooks {
+        let _ = hooks.await;
+    }
     if let Some(tunnels) = tunnels {
         let _ = tunnels.await;
     }
@@ -158,12 +165,19 @@ fn open_tunnels(listener: TcpListener, stopped: watch::Receiver<bool>) -> tokio:
 }
 
 /// What delivers, if it is switched on.
-fn deliver(config: &Config, store: &Arc<Store>, bots: Option<Bots>, bridge: Bridge) -> Option<Deliveries> {
+fn deliver(
+    config: &Config,
+    store: &Arc<Store>,
+    bots: Option<Bots>,
+    bridge: Bridge,
+    counters: &Arc<Counters>,
+) -> Option<Deliveries> {
     let deliveries = Deliveries {
         store: store.clone(),
         bridge,
         bots,
         in_flight: config.deliveries_in_flight,
+        counters: counters.clone(),
         patience: Duration::from_secs(config.shutdown_timeout).min(LONGEST_PATIENCE),
     };
     (config.deliveries == Switch::On).then_some(deliveries)

@@ -242,6 +242,36 @@ async fn power_cut(database: Option<&str>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn while_deliveries_are_off_nothing_is_sent_and_all_is_kept_on_sqlite() {
+    paused(None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_deliveries_are_off_nothing_is_sent_and_all_is_kept_on_postgres() {
+    if let Some(database) = support::postgres().await {
+        paused(Some(&database)).await;
+    }
+}
+
+async fn paused(database: Option<&str>) {
+    let mut server = Server::prepare(database, &[]).with(&ALLOW).with(&["--deliveries", "off"]).serve();
+    let receiver = Receiver::start();
+    let (id, _) = subscribe(&server, &receiver.url(), &["user_created"]).await;
+    user(&server.client()).await;
+    user(&server.client()).await;
+    // Sent, it would have arrived many times over.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    until(&server, &id, "waiting", 2).await;
+    assert!(messages(&server, &id).await.iter().all(|message| message["attempts"] == 0) && receiver.got().is_empty());
+    server.kill();
+    let server = server.another_with(&ALLOW);
+    until(&server, &id, "delivered", 2).await;
+    assert_eq!(receiver.got().len(), 2);
+    eventually(|| server.metric("duologue_webhook_attempts_total{outcome=\"delivered\"}") == Some(2));
+    eventually(|| server.metric("duologue_webhooks_in_flight") == Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_processes_send_each_message_once() {
     let Some(database) = support::postgres().await else { return };
     let server = start(Some(&database));

@@ -28,7 +28,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -94,6 +94,8 @@ struct Inner {
     halt: watch::Sender<bool>,
     /// Processes that haven't ended.
     running: AtomicUsize,
+    started: AtomicU64,
+    failed: AtomicU64,
     ended: Notify,
 }
 
@@ -116,6 +118,8 @@ impl Hosted {
             stopping: AtomicBool::new(false),
             halt: watch::channel(false).0,
             running: AtomicUsize::new(0),
+            started: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
             ended: Notify::new(),
             settings,
         })))
@@ -124,6 +128,17 @@ impl Hosted {
     /// How many processes there are.
     pub fn running(&self) -> usize {
         self.0.running.load(Ordering::Acquire)
+    }
+
+    /// How many processes came to listen since this was made, each restart included.
+    pub fn started(&self) -> u64 {
+        self.0.started.load(Ordering::Relaxed)
+    }
+
+    /// How many starts failed, and how many processes ended by themselves or had to be ended, since this was
+    /// made.
+    pub fn failed(&self) -> u64 {
+        self.0.failed.load(Ordering::Relaxed)
     }
 
     /// Starts no more processes and ends those that run: politely, and when `patience` is over, not.
@@ -199,6 +214,7 @@ impl Inner {
             }
         }
         self.running.fetch_add(1, Ordering::AcqRel);
+        self.started.fetch_add(1, Ordering::Relaxed);
         let running = Running(self.clone());
         tokio::spawn(async move {
             watch.await;

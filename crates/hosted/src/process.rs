@@ -5,7 +5,7 @@ use std::{
     io,
     os::{fd::OwnedFd, unix::net::UnixStream as Pair},
     process::{ExitStatus, Stdio},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -469,6 +469,7 @@ impl Watch {
             End::Itself(how) => Some(format!("The process {how}.")),
         };
         if let Some(reason) = &reason {
+            self.inner.failed.fetch_add(1, Ordering::Relaxed);
             self.slot.failed(&self.version, reason.clone(), self.started.elapsed());
         }
         self.process.settle();

@@ -2,7 +2,7 @@
 //! has failed.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -169,6 +169,7 @@ impl Slot {
         if let Err(error) = &result {
             inner.source.ended(&self.code, program.token_id.clone());
             if let Error::Start(reason) = error {
+                inner.failed.fetch_add(1, Ordering::Relaxed);
                 inner.source.log(&self.code, Line::new(Level::Error, format!("The process did not start: {reason}")));
                 self.failed(&program.version, reason.clone(), Duration::ZERO);
             }

@@ -269,6 +269,7 @@ async fn a_crash_in_a_handler_is_logged_and_the_next_call_finds_a_new_process() 
     assert!(trace.message.starts_with("Error: thrown on the side\n    at "), "{}", trace.message);
     let second = bed.call("bot_1", "process.pid").await.unwrap();
     assert_ne!(first, second);
+    assert_eq!((bed.hosted.running(), bed.hosted.started(), bed.hosted.failed()), (1, 2, 1));
     // Its token went with it.
     assert_eq!(*bed.shelf.ended.lock().unwrap(), ["0"]);
 }

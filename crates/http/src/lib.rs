@@ -43,7 +43,7 @@ use duologue_bots::Bots;
 use duologue_calls::Calls;
 use duologue_outbound::Client;
 use duologue_store::Store;
-pub use metrics::Metrics;
+pub use metrics::{Family, Metrics};
 pub use rate::RateLimit;
 
 /// Bounds on what requests may ask for. All are configurable.

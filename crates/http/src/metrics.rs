@@ -19,13 +19,52 @@ struct Operation {
     micros: AtomicU64,
 }
 
+/// A metric of another part of the server, as it is now.
+pub struct Family {
+    /// Its name, as Prometheus wants it: of a counter, with `_total`.
+    pub name: &'static str,
+    /// What it is, a sentence.
+    pub help: &'static str,
+    /// `counter` or `gauge`.
+    pub kind: &'static str,
+    /// Labels, and a number for them. Labels are constants, so that there is never more than a handful.
+    pub values: Vec<(Vec<(&'static str, &'static str)>, u64)>,
+}
+
+impl Family {
+    /// A number without labels that goes up and down.
+    pub fn gauge(name: &'static str, help: &'static str, value: u64) -> Self {
+        Family { name, help, kind: "gauge", values: vec![(Vec::new(), value)] }
+    }
+
+    /// A number without labels that only grows.
+    pub fn counter(name: &'static str, help: &'static str, value: u64) -> Self {
+        Family { kind: "counter", ..Family::gauge(name, help, value) }
+    }
+
+    fn write(&self, out: &mut String) -> std::fmt::Result {
+        let Family { name, help, kind, values } = self;
+        writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}")?;
+        for (labels, value) in values {
+            let labels: Vec<String> = labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
+            match labels.is_empty() {
+                true => writeln!(out, "{name} {value}")?,
+                false => writeln!(out, "{name}{{{}}} {value}", labels.join(","))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+type Others = Box<dyn Fn() -> Vec<Family> + Send + Sync>;
+
 /// What the server has served since it started.
-#[derive(Debug)]
 pub struct Metrics {
     started: Instant,
     operations: Vec<Operation>,
     pub(crate) in_flight: AtomicU64,
     pub(crate) rate_limited: AtomicU64,
+    others: Option<Others>,
 }
 
 impl Default for Metrics {
@@ -42,11 +81,17 @@ impl Default for Metrics {
                 .collect(),
             in_flight: AtomicU64::new(0),
             rate_limited: AtomicU64::new(0),
+            others: None,
         }
     }
 }
 
 impl Metrics {
+    /// With what other parts of the server count; they are asked whenever somebody looks.
+    pub fn with(others: impl Fn() -> Vec<Family> + Send + Sync + 'static) -> Self {
+        Metrics { others: Some(Box::new(others)), ..Metrics::default() }
+    }
+
     /// Counts an answer of the operation with this index.
     pub(crate) fn served(&self, operation: usize, status: u16, took: Duration) {
         let Some(operation) = self.operations.get(operation) else { return };
@@ -89,6 +134,9 @@ impl Metrics {
                 "# HELP process_resident_memory_bytes Resident memory.\n# TYPE process_resident_memory_bytes gauge"
             )?;
             writeln!(out, "process_resident_memory_bytes {bytes}")?;
+        }
+        for family in self.others.iter().flat_map(|others| others()) {
+            family.write(out)?;
         }
         let called: Vec<(&Operation, u64)> = self
             .operations
@@ -143,4 +191,22 @@ impl Metrics {
 fn resident_bytes() -> Option<u64> {
     let pages = std::fs::read_to_string("/proc/self/statm").ok()?.split(' ').nth(1)?.parse::<u64>().ok()?;
     Some(pages * 4096)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_count_is_written_with_its_labels() {
+        let values =
+            vec![(vec![("to", "bot"), ("outcome", "failed")], 7), (vec![("to", "bot"), ("outcome", "retry")], 0)];
+        let ends = Family { name: "ends_total", help: "How it ended.", kind: "counter", values };
+        let others = move || vec![Family::gauge("rows", "Rows.", 3), Family { values: ends.values.clone(), ..ends }];
+        let text = Metrics::with(others).render();
+        let wanted = "# HELP rows Rows.\n# TYPE rows gauge\nrows 3\n# HELP ends_total How it ended.\n\
+                      # TYPE ends_total counter\nends_total{to=\"bot\",outcome=\"failed\"} 7\n\
+                      ends_total{to=\"bot\",outcome=\"retry\"} 0\n";
+        assert!(text.contains(wanted), "{text}");
+    }
 }

@@ -294,7 +294,8 @@ impl Script for Update {
     }
 }
 
-/// deleteUser: its states and participations go, its messages stay readable.
+/// deleteUser: its states and participations go, and what was recorded about it outside of conversations and
+/// workflows; its messages stay readable.
 #[derive(Clone, Debug)]
 pub struct Delete {
     /// The caller.
@@ -317,14 +318,15 @@ impl Script for Delete {
             ("DELETE FROM users WHERE id = ?1", params![id]),
             ("DELETE FROM participants WHERE user_id = ?1", params![id]),
             ("DELETE FROM states WHERE bot_id = ?1 AND type = 'user' AND scope_id = ?2", params![&self.who.bot, id]),
-            (
-                "DELETE FROM outbox WHERE bot_id = ?1 AND id IN (SELECT id FROM events WHERE user_id = ?2 AND status = 'scheduled')",
-                params![&self.who.bot, id],
-            ),
-            ("DELETE FROM events WHERE user_id = ?1 AND status = 'scheduled'", params![id]),
             ("DELETE FROM past_positions WHERE bot_id = ?1 AND kind = 'u' AND id = ?2", params![&self.who.bot, id]),
         ])
         .await?;
+        const EVENTS: &str = "FROM events WHERE user_id = ?1 AND (status = 'scheduled' OR conversation_id IS NULL AND workflow_id IS NULL)";
+        for table in ["outbox", "dead_letters", "delivery_attempts"] {
+            let sql = format!("DELETE FROM {table} WHERE bot_id = ?2 AND id IN (SELECT id {EVENTS})");
+            tx.execute(&sql, params![id, &self.who.bot]).await?;
+        }
+        tx.execute(&format!("DELETE {EVENTS}"), params![id]).await?;
         webhooks::forget_subject(tx, id).await?;
         tag_index::forget(tx, id).await
     }

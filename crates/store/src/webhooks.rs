@@ -106,7 +106,7 @@ pub(crate) struct Happening<'h> {
     pub(crate) at: Timestamp,
     /// The conversation that it belongs to: with it the rows go.
     pub(crate) conversation: Option<&'h str>,
-    /// The message or user that it is about: with it the rows go.
+    /// The message that it is about, or outside of conversations the user: with it the rows go.
     pub(crate) subject: Option<&'h str>,
     /// The instant of the message that is handed over by it.
     pub(crate) position: Option<Timestamp>,
@@ -263,7 +263,7 @@ pub(crate) async fn events_happened(tx: &mut Tx<'_>, events: &[(&str, OfEvent<'_
             kind: event.r#type,
             at: now,
             conversation: event.conversation_id,
-            subject: event.message_id,
+            subject: event.message_id.or(event.user_id.filter(|_| event.conversation_id.is_none())),
             position: None,
         };
         rows.add(tx, hooks, what, || Data { event });

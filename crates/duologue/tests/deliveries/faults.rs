@@ -90,6 +90,16 @@ mod case {
                 .collect();
             assert!(told.is_sorted_by_key(|text| text.starts_with("after")), "{told:?}");
         }
+        let ends = |outcome: &str| {
+            let named = format!("duologue_deliveries_total{{to=\"bot\",outcome=\"{outcome}\"}}");
+            place.server.metric(&named).unwrap()
+        };
+        let counted = || (ends("processed"), ends("retry"), ends("failed"), ends("ignored"));
+        until(async || counted() == (12, 4, 4, 0)).await;
+        for gauge in ["duologue_outbox_rows_in_memory", "duologue_deliveries_in_flight"] {
+            until(async || place.server.metric(gauge) == Some(0)).await;
+        }
+        assert_eq!(place.server.metric("duologue_hosted_processes"), Some(0));
     }
 
     pub async fn what_was_said_while_nothing_was_delivered_is(database: Option<String>) {

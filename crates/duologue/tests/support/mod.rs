@@ -133,6 +133,16 @@ impl Server {
         connection
     }
 
+    /// A number of `/metrics`, by its name with its labels.
+    pub fn metric(&self, name: &str) -> Option<u64> {
+        let address = self.url.strip_prefix("http://").unwrap();
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+    }
+
     pub fn client(&self) -> Client {
         self.client_with(RetryPolicy::none())
     }

@@ -21,7 +21,10 @@ use duologue_store::{
         settle::{Done, Outcome, Settle, Settled},
     },
     page::PageRequest,
-    states, workflows,
+    states,
+    tx::{Script, Tx},
+    webhooks::manage::{New as NewWebhook, Path},
+    workflows,
 };
 use serde_json::json;
 
@@ -243,6 +246,84 @@ contract! {
         assert_eq!(settle("a").await.unwrap(), Settled::NotOurs);
         assert_eq!(settle("b").await.unwrap(), Settled::Done);
         assert!(waiting(&bed).await.is_empty());
+    }
+}
+
+contract! {
+    async fn bots_that_wait_are_found_once_each(bed: Bed) {
+        let new = json!({"url": "http://127.0.0.1:9/"});
+        let mut bots = Vec::new();
+        for _ in 0..3 {
+            bots.push(bed.store.create_bot(bed.actor(), of(new.clone())).await.unwrap().stored.id);
+        }
+        assert!(bed.store.bots_waiting().await.unwrap().is_empty());
+        // The second of them has nothing to wait for.
+        for bot in [&bots[0], &bots[2], &bots[2], &bed.bot, &bots[0]] {
+            about(&bed, &Identity::bot(bot.clone()), Links::default()).await;
+        }
+        let mut wanted = vec![bots[0].clone(), bots[2].clone(), bed.bot.clone()];
+        wanted.sort();
+        assert_eq!(bed.store.bots_waiting().await.unwrap(), wanted);
+        assert!(bed.store.take_lease(&wanted[1], "a").await.unwrap());
+        assert_eq!(bed.store.bots_waiting().await.unwrap(), [wanted[0].clone(), wanted[2].clone()]);
+    }
+}
+
+async fn about(bed: &Bed, who: &Identity, links: Links) -> String {
+    let payload = duologue_model::Json::of(&json!({"secret": "of somebody"}));
+    let event = events::Create { who: who.clone(), kind: "placed".into(), payload, schedule: None, links };
+    bed.store.write(event).await.unwrap().id.as_str().to_owned()
+}
+
+contract! {
+    async fn a_users_deliveries_go_with_the_user(bed: Bed) {
+        let new = NewWebhook { url: "https://example.com".into(), events: vec!["placed".into()], enabled: true, ..Default::default() };
+        let path = |id: &str| Path { actor: bed.actor(), bot: bed.bot.to_string(), id: id.to_owned() };
+        let webhook = bed.store.create_webhook(path(""), new).await.unwrap().id;
+        let (gone, other, conversation) = (bed.user(&[]).await, bed.user(&[]).await, bed.conversation(&[]).await);
+        let of = |user: &duologue_model::id::UserId, conversation: Option<&duologue_model::id::ConversationId>| Links {
+            user: Some(user.as_str().into()),
+            conversation: conversation.map(|id| id.as_str().into()),
+            ..Links::default()
+        };
+        let mut ids = Vec::new();
+        for links in [of(&gone, None), of(&gone, None), of(&gone, None), of(&gone, Some(&conversation)), of(&other, None)] {
+            ids.push(about(&bed, &bed.who(), links).await);
+        }
+        // One was delivered, one given up, one waits; so do those that stay.
+        let rows = waiting(&bed).await;
+        let answered = Done { response: "their secret".into(), ..done(&rows[0], Outcome::Processed) };
+        settle(&bed, vec![answered, done(&rows[1], Outcome::Failed("their secret".into()))]).await;
+        assert_eq!(list(&bed, None).await.len(), 5);
+        assert_eq!(bed.store.list_webhook_messages(path(&webhook), None, PageRequest::default()).await.unwrap().items.len(), 5);
+
+        let delete = duologue_store::users::Delete { who: bed.who(), id: gone.as_str().into() };
+        bed.store.write(delete).await.unwrap();
+        assert_eq!(waiting(&bed).await, rows[3..]);
+        let left = list(&bed, None).await;
+        assert_eq!(left.iter().map(|(id, _)| id).collect::<Vec<_>>(), [&ids[4], &ids[3]]);
+        for id in &ids[..3] {
+            assert_eq!(refusal(bed.store.get_event(bed.who(), id.clone()).await), "ResourceNotFound");
+            let inspected = bed.store.inspect_delivery(bed.actor(), bed.bot.as_str().into(), id.clone()).await;
+            assert_eq!(refusal(inspected), "ResourceNotFound");
+        }
+        let kept = bed.store.list_webhook_messages(path(&webhook), None, PageRequest::default()).await.unwrap().items;
+        assert_eq!(kept.len(), 2);
+        assert!(kept.iter().any(|message| message.conversation_id.as_deref() == Some(conversation.as_str())));
+        for table in ["dead_letters", "delivery_attempts"] {
+            assert_eq!(bed.store.read(&Count(table)).await.unwrap(), 0, "{table}");
+        }
+    }
+}
+
+/// Rows of a table.
+struct Count(&'static str);
+
+impl Script for Count {
+    type Out = i64;
+    async fn run(&self, tx: &mut Tx<'_>) -> duologue_store::Result<i64> {
+        let row = tx.query_opt(&format!("SELECT COUNT(*) FROM {}", self.0), &[]).await?;
+        row.map_or(Ok(0), |mut row| row.int())
     }
 }
 
