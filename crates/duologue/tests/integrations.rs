@@ -18,7 +18,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
+use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
+use sha2::Sha256;
 use support::Server;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -31,11 +33,26 @@ struct Asked {
     operation: String,
     headers: HeaderMap,
     body: Value,
+    bytes: Bytes,
 }
 
 impl Asked {
     fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The signature that it comes with, and the one by these secrets.
+    fn signatures(&self, secrets: &[&str]) -> (&str, String) {
+        let signature = self.header("x-bp-signature");
+        let (at, _) = signature.strip_prefix("t=").unwrap().split_once(',').unwrap();
+        let mut expected = format!("t={at}");
+        for secret in secrets {
+            let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+            let mac = mac.chain_update(format!("{at}.")).chain_update(&self.bytes).finalize().into_bytes();
+            expected.push_str(",v1=");
+            expected.extend(mac.iter().map(|byte| format!("{byte:02x}")));
+        }
+        (signature, expected)
     }
 
     fn configuration(&self) -> Value {
@@ -87,7 +104,7 @@ impl Code {
 
     async fn answer(self, headers: HeaderMap, body: Bytes) -> Response {
         let operation = headers["x-bp-operation"].to_str().unwrap().to_owned();
-        let asked = Asked { operation, headers, body: serde_json::from_slice(&body).unwrap() };
+        let asked = Asked { operation, headers, body: serde_json::from_slice(&body).unwrap(), bytes: body };
         self.asked.lock().unwrap().push(asked.clone());
         let behaviour = self.behaviour.lock().unwrap().clone();
         let reply = behaviour(asked).await;
@@ -334,6 +351,37 @@ async fn installing_tells_the_code_and_says_how_that_went() {
     let gone = bed.update(json!({"integrations": {"mine": null}})).await;
     assert_eq!(gone["integrations"], json!({}));
     assert_eq!(bed.code.operations(), ["unregister"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn integrations_are_called_with_a_signature() {
+    let bed = Bed::new(json!({})).await;
+    let new = json!({"name": "signer", "version": "1.0.0", "url": bed.code.url, "actions": actions()});
+    let made = bed.call(As::Owner, "POST /v1/admin/integrations", new).await.ok()["integration"].take();
+    let (id, old) = (made["id"].as_str().unwrap(), made["signingSecret"].as_str().unwrap());
+    bed.update(json!({"integrations": {"mine": {"integrationId": id, "enabled": true}}})).await;
+    let webhook = path_of(&bed.instance().await["webhookUrl"]);
+    bed.code.behaves(|_| async { says(json!({"output": {"text": "Hi"}})) });
+    let operations = async || {
+        bed.act(As::Bot, "mine:greet", json!({"name": "Ada"})).await.ok();
+        send(&bed.server, &format!("POST {webhook}"), b"hello").await;
+        bed.code.heard()
+    };
+    let heard = operations().await;
+    let named: Vec<&str> = heard.iter().map(|asked| asked.operation.as_str()).collect();
+    assert_eq!(named, ["register", "action_triggered", "webhook_received"]);
+    for asked in heard {
+        let (signature, expected) = asked.signatures(&[old]);
+        assert_eq!(signature, expected, "{}", asked.operation);
+    }
+
+    let rotate = format!("POST /v1/admin/integrations/{id}/signing-secrets/rotate");
+    let rotated = bed.call(As::Owner, &rotate, json!({})).await.ok();
+    let new = rotated["newSigningSecret"].as_str().unwrap();
+    for asked in operations().await {
+        let (signature, expected) = asked.signatures(&[new, old]);
+        assert_eq!(signature, expected, "{}", asked.operation);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
