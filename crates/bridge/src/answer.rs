@@ -33,16 +33,21 @@ impl From<Response> for Answer {
 }
 
 impl Answer {
-    /// The body as JSON; an empty body is the empty object.
+    /// The body, a JSON object; an empty body is the empty object.
     ///
     /// # Errors
     /// [`Failure::Rubbish`] if it is something else.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        let body = if self.body.is_empty() { b"{}" } else { &self.body[..] };
-        serde_json::from_slice(body).map_err(|error| Failure::Rubbish {
+        let rubbish = |reason: &str| Failure::Rubbish {
             status: self.status.as_u16(),
-            reason: format!("It answered something unexpected: {error}"),
-        })
+            reason: format!("It answered something unexpected: {reason}"),
+        };
+        let body = if self.body.is_empty() { b"{}" } else { &self.body[..] };
+        // Serde would read a list as the members of an object in their order.
+        if body.trim_ascii_start().starts_with(b"[") {
+            return Err(rubbish("a list"));
+        }
+        serde_json::from_slice(body).map_err(|error| rubbish(&error.to_string()))
     }
 }
 
@@ -75,6 +80,14 @@ pub enum Failure {
         /// How long to wait at least, if it says so.
         retry_after: Option<Duration>,
     },
+    /// The code runs here, but not right now, so nothing has happened. May pass.
+    #[error("{reason}")]
+    NotRunning {
+        /// What is the matter.
+        reason: String,
+        /// How long to wait until it may run.
+        after: Duration,
+    },
     /// No connection could be made, so nothing has happened. May pass.
     #[error("{0}")]
     Unreachable(String),
@@ -100,7 +113,10 @@ pub enum Failure {
 impl Failure {
     /// Whether the same call may succeed later. A timeout may not: it is final for events, too (§ 5).
     pub fn is_transient(&self) -> bool {
-        matches!(self, Failure::Unavailable { .. } | Failure::Unreachable(_) | Failure::Broken(_))
+        matches!(
+            self,
+            Failure::Unavailable { .. } | Failure::NotRunning { .. } | Failure::Unreachable(_) | Failure::Broken(_)
+        )
     }
 
     /// The HTTP status, if there was an answer.
@@ -110,7 +126,11 @@ impl Failure {
             | Failure::Refused { status, .. }
             | Failure::Unavailable { status, .. }
             | Failure::Rubbish { status, .. } => Some(*status),
-            Failure::Unreachable(_) | Failure::Broken(_) | Failure::Timeout(_) | Failure::NotCallable(_) => None,
+            Failure::NotRunning { .. }
+            | Failure::Unreachable(_)
+            | Failure::Broken(_)
+            | Failure::Timeout(_)
+            | Failure::NotCallable(_) => None,
         }
     }
 }
@@ -139,7 +159,7 @@ impl From<NotHosted> for Failure {
     fn from(error: NotHosted) -> Self {
         match error {
             NotHosted::Never(text) => Failure::NotCallable(text),
-            NotHosted::NotNow(text) => Failure::Unreachable(text),
+            NotHosted::NotNow { reason, after } => Failure::NotRunning { reason, after },
         }
     }
 }
@@ -250,6 +270,11 @@ mod tests {
     fn an_empty_answer_is_the_empty_object() {
         let empty: serde_json::Value = answer(200, "").json().unwrap();
         assert_eq!(empty, serde_json::json!({}));
-        assert!(matches!(answer(200, "nonsense").json::<serde_json::Value>(), Err(Failure::Rubbish { .. })));
+        for rubbish in ["nonsense", " []", "[{}]"] {
+            assert!(
+                matches!(answer(200, rubbish).json::<serde_json::Value>(), Err(Failure::Rubbish { .. })),
+                "{rubbish}"
+            );
+        }
     }
 }
