@@ -385,6 +385,95 @@ async fn integrations_are_called_with_a_signature() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_developers_integration_is_told_when_its_code_is_there_and_when_it_is_gone() {
+    let bed = Bed::new(json!({})).await;
+    let new = json!({"name": "dev-one", "version": "0.1.0", "dev": true, "url": format!("http://{}", support::free_address())});
+    let made = bed.call(As::Owner, "POST /v1/admin/integrations", new).await.ok();
+    let id = made["integration"]["id"].as_str().unwrap();
+    let bot = bed.call(As::Owner, "POST /v1/admin/bots", json!({"dev": true})).await.ok()["bot"]["id"].take();
+    let bot = format!("/v1/admin/bots/{}", bot.as_str().unwrap());
+    let install = json!({"integrations": {"mine": {"integrationId": id, "enabled": true, "configuration": {"a": 1}}}});
+    let updated = bed.call(As::Owner, &format!("PUT {bot}"), install).await.ok();
+    let instance = &updated["bot"]["integrations"]["mine"];
+    assert_eq!(instance["status"], "registration_pending", "with bp dev, its code is being started: {instance}");
+    assert!(instance["statusReason"].is_string(), "{instance}");
+
+    // It answers like a tunnel without code at first.
+    let attempts = Arc::new(Mutex::new(0));
+    bed.code.behaves(move |_| {
+        let mut attempts = attempts.lock().unwrap();
+        *attempts += 1;
+        let status = [404, 500, 502].get(*attempts - 1).copied();
+        async move { status.map_or_else(|| says(json!({})), |status| Reply { status, ..says(json!("nobody")) }) }
+    });
+    bed.call(As::Owner, &format!("PUT /v1/admin/integrations/{id}"), json!({"url": bed.code.url})).await.ok();
+    let started = Instant::now();
+    let registered = loop {
+        let got = bed.call(As::Owner, &format!("GET {bot}"), json!({})).await.ok();
+        match got["bot"]["integrations"]["mine"]["status"].as_str().unwrap() {
+            "registered" => break got,
+            "registration_pending" => {}
+            other => panic!("{other}"),
+        }
+        assert!(started.elapsed() < Duration::from_secs(30), "{got}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(registered["bot"]["integrations"]["mine"]["statusReason"], Value::Null);
+    assert_eq!(bed.code.operations(), ["register"; 4]);
+
+    // Deleted, it is forced out of bots; nobody waits for its code, which hears of it all the same.
+    bed.code.behaves(|_| async {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        says(json!({}))
+    });
+    let started = Instant::now();
+    bed.call(As::Owner, &format!("DELETE /v1/admin/integrations/{id}"), json!({})).await.ok();
+    assert!(started.elapsed() < Duration::from_secs(5));
+    let got = bed.call(As::Owner, &format!("GET {bot}"), json!({})).await.ok();
+    assert_eq!(got["bot"]["integrations"], json!({}));
+    let code = bed.code.clone();
+    tokio::task::spawn_blocking(move || support::eventually(|| !code.asked.lock().unwrap().is_empty())).await.unwrap();
+    let heard = bed.code.heard().pop().unwrap();
+    assert_eq!((heard.operation.as_str(), heard.header("x-integration-alias")), ("unregister", "mine"));
+    assert_eq!((heard.header("x-integration-id"), heard.configuration()), (id, json!({"a": 1})));
+    let webhook = registered["bot"]["integrations"]["mine"]["webhookUrl"].as_str().unwrap();
+    assert_eq!(heard.body, json!({"webhookUrl": webhook}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_removed_hears_of_it_but_nothing_waits_for_it_for_long() {
+    let bed = Bed::new(json!({"maxExecutionTime": 60})).await;
+    // It was deployed anew and hasn't been told of it again yet: it is registered all the same.
+    bed.install(json!({})).await;
+    bed.code.behaves(|asked| async move {
+        if asked.operation == "register" {
+            return Reply { status: 503, ..says(json!({})) };
+        }
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        says(json!({}))
+    });
+    let sql = "UPDATE instances SET status = 'registration_pending', register_at = 9999999999999";
+    assert_eq!(bed.server.execute(sql).await, 1);
+    bed.code.heard();
+    let started = Instant::now();
+    let gone = bed.update(json!({"integrations": {"mine": null}})).await;
+    assert_eq!(gone["integrations"], json!({}));
+    assert!((9..20).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
+    assert_eq!(bed.code.operations(), ["unregister"]);
+    let logs = format!("GET /v1/admin/bots/{}/logs?timeStart=2020-01-01T00:00:00.000Z", bed.server.bot);
+    let started = Instant::now();
+    loop {
+        let page = bed.call(As::Owner, &logs, json!({})).await.ok();
+        let message = page["logs"].as_array().and_then(|lines| lines.last()).map(|line| line["message"].clone());
+        if message == Some(json!("The integration mine did not unregister: It did not answer within 10 s")) {
+            break;
+        }
+        assert!(started.elapsed() < Duration::from_secs(30), "{page}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn code_that_is_slow_or_broken_is_waited_for_a_while() {
     let bed = Bed::new(json!({"maxExecutionTime": 1})).await;
     bed.code.behaves(|_| async {

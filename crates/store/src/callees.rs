@@ -99,6 +99,8 @@ pub struct InstanceCode {
     pub extra_operations: Vec<String>,
     /// What calls to it are signed with.
     pub signing: Signing,
+    /// Whether it is being worked on by a developer, and when it was last deployed if so.
+    pub dev_since: Option<Timestamp>,
 }
 
 impl InstanceCode {
@@ -164,7 +166,8 @@ fn bot(row: &mut Row) -> Result<BotCode> {
 
 /// What a call of an instance needs. The code itself can be large and isn't read.
 pub(crate) const INSTANCE_COLUMNS: &str = "i.bot_id, i.alias, i.webhook_id, i.enabled, i.body, g.id, g.name, g.url, \
-     CASE WHEN g.code IS NULL THEN 0 ELSE 1 END, g.body, g.signing_secret, g.old_signing_secret, g.old_signing_secret_until";
+     CASE WHEN g.code IS NULL THEN 0 ELSE 1 END, g.body, g.signing_secret, g.old_signing_secret, g.old_signing_secret_until, \
+     g.dev, g.updated_at";
 
 /// Reads [`INSTANCE_COLUMNS`].
 pub(crate) fn instance(row: &mut Row) -> Result<InstanceCode> {
@@ -204,6 +207,10 @@ pub(crate) fn instance(row: &mut Row) -> Result<InstanceCode> {
         max_execution_time: body.definition.max_execution_time,
         extra_operations: extra.map(|(name, _)| name).collect(),
         signing: Signing::read(row)?,
+        dev_since: {
+            let (dev, updated_at) = (row.bool()?, row.at()?);
+            dev.then_some(updated_at)
+        },
     })
 }
 
