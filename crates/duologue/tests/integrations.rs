@@ -898,6 +898,49 @@ async fn bots_have_integrations_act() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_output_that_breaks_its_schema_is_answered_and_logged() {
+    let output = json!({"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]});
+    let actions = json!({"greet": {"input": {"schema": {"type": "object"}}, "output": {"schema": output}}});
+    let bed = Bed::new(json!({"actions": actions})).await;
+    bed.install(json!({})).await;
+    // The action has happened: its caller gets what came of it.
+    bed.code.behaves(|_| async { says(json!({"output": {"text": 5}})) });
+    let done = bed.act(As::Bot, "mine:greet", json!({})).await.ok();
+    assert_eq!(done["output"], json!({"text": 5}));
+    let logs = format!("GET /v1/admin/bots/{}/logs?timeStart=2020-01-01T00:00:00.000Z&level=warn", bed.server.bot);
+    let started = Instant::now();
+    let line = loop {
+        let mut page = bed.call(As::Owner, &logs, json!({})).await.ok();
+        if page["logs"][0].is_object() {
+            break page["logs"][0]["message"].take();
+        }
+        assert!(started.elapsed() < Duration::from_secs(30), "{page}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let begin = r#"The output of the action "greet" is not what it declares: "#;
+    assert!(line.as_str().unwrap().starts_with(begin), "{line}");
+
+    // What can't be an output at all is the dialect's error, for actions of the bot itself, too.
+    let code = Code::serve().await;
+    bed.update(json!({"url": code.url, "actions": {"own": {"input": {"schema": {}}, "output": {"schema": {}}}}})).await;
+    for rubbish in [json!([]), json!({"output": []}), json!({"output": "text"}), json!({"output": null}), json!(7)] {
+        for (code, name) in [(&bed.code, "mine:greet"), (&code, "own")] {
+            let body = rubbish.clone();
+            code.behaves(move |_| {
+                let body = body.clone();
+                async move { says(body) }
+            });
+            let message = bed.act(As::Bot, name, json!({})).await.refused("Runtime");
+            assert!(message.contains("answered something"), "{rubbish}: {message}");
+        }
+    }
+    let path = format!("GET /v1/admin/bots/{}/action-runs?integrationName=mine", bed.server.bot);
+    let page = bed.call(As::Owner, &path, json!({})).await.ok();
+    let runs: Vec<&str> = page["data"].as_array().unwrap().iter().map(|run| run["status"].as_str().unwrap()).collect();
+    assert_eq!(runs, ["FAILURE", "FAILURE", "FAILURE", "FAILURE", "FAILURE", "SUCCESS"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_begun_is_ended_without_its_caller() {
     let bed = Bed::new(json!({"actions": actions()})).await;
     bed.install(json!({})).await;

@@ -31,7 +31,9 @@ use duologue_client::{
     Client, Conversation, CreateConversation, CreateEvent, CreateMessage, CreateUser, CreateWorkflow, Direction,
     EventStatus, StateType, User, WorkflowStatus,
 };
-use duologue_sdk::{Bot, BotState, Definition, Dependency, Deployed, Deployment, Dev, Error, Scope, deploy, dev};
+use duologue_sdk::{
+    Bot, BotEvent, BotState, Definition, Dependency, Deployed, Deployment, Dev, Error, Scope, deploy, dev,
+};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -282,6 +284,43 @@ async fn reports_go_to_their_subscribers() {
     assert_eq!(scene.hear("now").await, ["A report is on its way."]);
     let answer = scene.client.call_action("makeReport", json!({"hours": 1})).await.unwrap();
     assert_eq!(answer.output.value(), json!({"conversations": 1, "messages": 9}));
+    scene.all_is_well().await;
+}
+
+/// A minute has begun: the smallest unit of schedules.
+#[derive(serde::Serialize, serde::Deserialize, duologue_sdk::JsonSchema)]
+struct MinuteBegan {
+    answer: u8,
+}
+impl BotEvent for MinuteBegan {
+    const TYPE: &'static str = "minuteBegan";
+}
+
+/// Takes up to a minute, beside the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recurring_event_comes_by_itself() {
+    let (heard, mut hearing) = tokio::sync::mpsc::unbounded_channel();
+    let definition =
+        Definition::new().event::<MinuteBegan>().recurring("everyMinute", "* * * * *", &MinuteBegan { answer: 42 });
+    let bot = Bot::new(definition.clone()).on_event(move |_, began: MinuteBegan| {
+        let heard = heard.clone();
+        async move {
+            heard.send((SystemTime::now(), began.answer)).unwrap();
+            Ok(())
+        }
+    });
+    let scene = Scene::new(bot).await;
+    let deployed = scene.deploy(&definition).await.unwrap();
+    assert_eq!(deployed.bot.json().value()["recurringEvents"]["everyMinute"]["schedule"], json!({"cron": "* * * * *"}));
+    let (at, answer) =
+        tokio::time::timeout(Duration::from_secs(75), hearing.recv()).await.expect("a minute has begun").unwrap();
+    assert_eq!(answer, 42);
+    let into_minute = at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() % 60_000;
+    assert!(into_minute < 10_000, "it came {into_minute} ms after the minute began");
+    let processed = async || scene.client.list_events().status(EventStatus::Processed).all().await.unwrap();
+    scene.eventually(async || !processed().await.is_empty()).await;
+    let event = processed().await.remove(0);
+    assert_eq!((event.kind.as_str(), event.payload.value()), ("minuteBegan", json!({"answer": 42})));
     scene.all_is_well().await;
 }
 
