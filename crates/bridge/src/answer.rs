@@ -119,6 +119,18 @@ impl Failure {
         )
     }
 
+    /// Whether it may well be that no code was there to be called: nobody answered, or only something in
+    /// between, like the tunnel of a developer, which doesn't speak as code does.
+    pub fn is_from_nobody(&self) -> bool {
+        match self {
+            Failure::NotRunning { .. } | Failure::Unreachable(_) | Failure::Broken(_) => true,
+            Failure::Unavailable { status, message, .. } | Failure::Refused { status, message } => {
+                matches!(status, 404 | 500..=504) && *message == said_nothing(*status)
+            }
+            _ => false,
+        }
+    }
+
     /// The HTTP status, if there was an answer.
     pub fn status(&self) -> Option<u16> {
         match self {
@@ -174,12 +186,16 @@ pub(crate) fn interpret(answer: Answer) -> Result<Answer, Failure> {
     if let Some(message) = said.runtime {
         return Err(Failure::Runtime { status, message });
     }
-    let message = said.message.unwrap_or_else(|| format!("It answered with status {status}"));
+    let message = said.message.unwrap_or_else(|| said_nothing(status));
     if status >= 500 || status == 429 {
         let retry_after = retry_after(&answer.headers);
         return Err(Failure::Unavailable { status, message, retry_after });
     }
     Err(Failure::Refused { status, message })
+}
+
+fn said_nothing(status: u16) -> String {
+    format!("It answered with status {status}")
 }
 
 /// What the body of a failure says.
@@ -254,6 +270,17 @@ mod tests {
         assert!(!interpret(answer(302, "")).unwrap_err().is_transient());
         let failure = interpret(answer(400, r#"{"type":"InvalidPayload","message":"no such action"}"#)).unwrap_err();
         assert_eq!(failure, Failure::Refused { status: 400, message: "no such action".to_owned() });
+    }
+
+    #[test]
+    fn what_stands_in_between_does_not_speak_as_code_does() {
+        let nobody = |status, body| interpret(answer(status, body)).unwrap_err().is_from_nobody();
+        assert!(nobody(500, "An error occurred while handling request: connect ECONNREFUSED"));
+        assert!(nobody(404, "there is no tunnel at this path\n") && nobody(502, ""));
+        assert!(!nobody(500, r#"{"error":"it broke"}"#) && !nobody(500, r#"{"type":"Runtime","message":"no"}"#));
+        assert!(!nobody(400, "no") && !nobody(404, r#"{"message":"no such thing"}"#));
+        assert!(Failure::Unreachable(String::new()).is_from_nobody());
+        assert!(!Failure::Timeout(Duration::from_secs(1)).is_from_nobody());
     }
 
     #[test]

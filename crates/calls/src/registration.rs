@@ -222,7 +222,7 @@ impl Calls {
     /// is being started then, and is told when it is there.
     fn awaited(&self, code: &InstanceCode, updated_at: Timestamp, failure: &Failure) -> Option<Outcome> {
         let now = self.store.now();
-        let is_starting = code.dev_since? > now.plus_millis(-STARTING_MILLIS) && is_nobody_there(failure);
+        let is_starting = code.dev_since? > now.plus_millis(-STARTING_MILLIS) && failure.is_from_nobody();
         is_starting.then(|| Outcome {
             alias: code.alias.clone(),
             updated_at: Some(updated_at),
@@ -326,12 +326,6 @@ impl Calls {
         let outcome = self.register(&due.code, due.updated_at).await;
         Ok(self.store.record_registrations(bot, vec![outcome]).await?)
     }
-}
-
-/// Whether nobody took the call, perhaps because the code isn't running yet: the tunnel of `bp dev` says so
-/// with an answer of its own.
-fn is_nobody_there(failure: &Failure) -> bool {
-    failure.is_transient() || matches!(failure, Failure::Refused { status: 404, .. })
 }
 
 /// Whether a change brings code.

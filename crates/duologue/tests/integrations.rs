@@ -407,19 +407,34 @@ async fn a_developers_integration_is_told_when_its_code_is_there_and_when_it_is_
         async move { status.map_or_else(|| says(json!({})), |status| Reply { status, ..says(json!("nobody")) }) }
     });
     bed.call(As::Owner, &format!("PUT /v1/admin/integrations/{id}"), json!({"url": bed.code.url})).await.ok();
-    let started = Instant::now();
-    let registered = loop {
-        let got = bed.call(As::Owner, &format!("GET {bot}"), json!({})).await.ok();
-        match got["bot"]["integrations"]["mine"]["status"].as_str().unwrap() {
-            "registered" => break got,
-            "registration_pending" => {}
-            other => panic!("{other}"),
+    let settled = async || {
+        let started = Instant::now();
+        loop {
+            let instance =
+                bed.call(As::Owner, &format!("GET {bot}"), json!({})).await.ok()["bot"]["integrations"]["mine"].take();
+            if instance["status"] != "registration_pending" {
+                return instance;
+            }
+            assert!(started.elapsed() < Duration::from_secs(30), "{instance}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        assert!(started.elapsed() < Duration::from_secs(30), "{got}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
     };
-    assert_eq!(registered["bot"]["integrations"]["mine"]["statusReason"], Value::Null);
+    let registered = settled().await;
+    assert_eq!((&registered["status"], &registered["statusReason"]), (&json!("registered"), &Value::Null));
     assert_eq!(bed.code.operations(), ["register"; 4]);
+
+    // What the code itself says is final, also of one that was just deployed.
+    let deploy = async || {
+        bed.call(As::Owner, &format!("PUT /v1/admin/integrations/{id}"), json!({"url": bed.code.url})).await.ok()
+    };
+    bed.code.behaves(|_| async { Reply { status: 500, ..says(json!({"error": "thrown"})) } });
+    deploy().await;
+    let failed = settled().await;
+    assert_eq!((&failed["status"], &failed["statusReason"]), (&json!("registration_failed"), &json!("thrown")));
+    bed.code.behaves(|_| async { says(json!({})) });
+    deploy().await;
+    assert_eq!(settled().await["status"], "registered");
+    bed.code.heard();
 
     // Deleted, it is forced out of bots; nobody waits for its code, which hears of it all the same.
     bed.code.behaves(|_| async {
@@ -436,7 +451,7 @@ async fn a_developers_integration_is_told_when_its_code_is_there_and_when_it_is_
     let heard = bed.code.heard().pop().unwrap();
     assert_eq!((heard.operation.as_str(), heard.header("x-integration-alias")), ("unregister", "mine"));
     assert_eq!((heard.header("x-integration-id"), heard.configuration()), (id, json!({"a": 1})));
-    let webhook = registered["bot"]["integrations"]["mine"]["webhookUrl"].as_str().unwrap();
+    let webhook = registered["webhookUrl"].as_str().unwrap();
     assert_eq!(heard.body, json!({"webhookUrl": webhook}));
 }
 
