@@ -33,16 +33,21 @@ impl From<Response> for Answer {
 }
 
 impl Answer {
-    /// The body as JSON; an empty body is the empty object.
+    /// The body, a JSON object; an empty body is the empty object.
     ///
     /// # Errors
     /// [`Failure::Rubbish`] if it is something else.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        let body = if self.body.is_empty() { b"{}" } else { &self.body[..] };
-        serde_json::from_slice(body).map_err(|error| Failure::Rubbish {
+        let rubbish = |reason: &str| Failure::Rubbish {
             status: self.status.as_u16(),
-            reason: format!("It answered something unexpected: {error}"),
-        })
+            reason: format!("It answered something unexpected: {reason}"),
+        };
+        let body = if self.body.is_empty() { b"{}" } else { &self.body[..] };
+        // Serde would read a list as the members of an object in their order.
+        if body.trim_ascii_start().starts_with(b"[") {
+            return Err(rubbish("a list"));
+        }
+        serde_json::from_slice(body).map_err(|error| rubbish(&error.to_string()))
     }
 }
 
@@ -75,6 +80,14 @@ pub enum Failure {
         /// How long to wait at least, if it says so.
         retry_after: Option<Duration>,
     },
+    /// The code runs here, but not right now, so nothing has happened. May pass.
+    #[error("{reason}")]
+    NotRunning {
+        /// What is the matter.
+        reason: String,
+        /// How long to wait until it may run.
+        after: Duration,
+    },
     /// No connection could be made, so nothing has happened. May pass.
     #[error("{0}")]
     Unreachable(String),
@@ -100,7 +113,22 @@ pub enum Failure {
 impl Failure {
     /// Whether the same call may succeed later. A timeout may not: it is final for events, too (§ 5).
     pub fn is_transient(&self) -> bool {
-        matches!(self, Failure::Unavailable { .. } | Failure::Unreachable(_) | Failure::Broken(_))
+        matches!(
+            self,
+            Failure::Unavailable { .. } | Failure::NotRunning { .. } | Failure::Unreachable(_) | Failure::Broken(_)
+        )
+    }
+
+    /// Whether it may well be that no code was there to be called: nobody answered, or only something in
+    /// between, like the tunnel of a developer, which doesn't speak as code does.
+    pub fn is_from_nobody(&self) -> bool {
+        match self {
+            Failure::NotRunning { .. } | Failure::Unreachable(_) | Failure::Broken(_) => true,
+            Failure::Unavailable { status, message, .. } | Failure::Refused { status, message } => {
+                matches!(status, 404 | 500..=504) && *message == said_nothing(*status)
+            }
+            _ => false,
+        }
     }
 
     /// The HTTP status, if there was an answer.
@@ -110,7 +138,11 @@ impl Failure {
             | Failure::Refused { status, .. }
             | Failure::Unavailable { status, .. }
             | Failure::Rubbish { status, .. } => Some(*status),
-            Failure::Unreachable(_) | Failure::Broken(_) | Failure::Timeout(_) | Failure::NotCallable(_) => None,
+            Failure::NotRunning { .. }
+            | Failure::Unreachable(_)
+            | Failure::Broken(_)
+            | Failure::Timeout(_)
+            | Failure::NotCallable(_) => None,
         }
     }
 }
@@ -139,7 +171,7 @@ impl From<NotHosted> for Failure {
     fn from(error: NotHosted) -> Self {
         match error {
             NotHosted::Never(text) => Failure::NotCallable(text),
-            NotHosted::NotNow(text) => Failure::Unreachable(text),
+            NotHosted::NotNow { reason, after } => Failure::NotRunning { reason, after },
         }
     }
 }
@@ -154,12 +186,16 @@ pub(crate) fn interpret(answer: Answer) -> Result<Answer, Failure> {
     if let Some(message) = said.runtime {
         return Err(Failure::Runtime { status, message });
     }
-    let message = said.message.unwrap_or_else(|| format!("It answered with status {status}"));
+    let message = said.message.unwrap_or_else(|| said_nothing(status));
     if status >= 500 || status == 429 {
         let retry_after = retry_after(&answer.headers);
         return Err(Failure::Unavailable { status, message, retry_after });
     }
     Err(Failure::Refused { status, message })
+}
+
+fn said_nothing(status: u16) -> String {
+    format!("It answered with status {status}")
 }
 
 /// What the body of a failure says.
@@ -237,6 +273,17 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_in_between_does_not_speak_as_code_does() {
+        let nobody = |status, body| interpret(answer(status, body)).unwrap_err().is_from_nobody();
+        assert!(nobody(500, "An error occurred while handling request: connect ECONNREFUSED"));
+        assert!(nobody(404, "there is no tunnel at this path\n") && nobody(502, ""));
+        assert!(!nobody(500, r#"{"error":"it broke"}"#) && !nobody(500, r#"{"type":"Runtime","message":"no"}"#));
+        assert!(!nobody(400, "no") && !nobody(404, r#"{"message":"no such thing"}"#));
+        assert!(Failure::Unreachable(String::new()).is_from_nobody());
+        assert!(!Failure::Timeout(Duration::from_secs(1)).is_from_nobody());
+    }
+
+    #[test]
     fn a_pause_that_is_asked_for_is_bounded() {
         let mut answer = answer(429, "");
         answer.headers.insert(header::RETRY_AFTER, http::HeaderValue::from_static("99999999"));
@@ -250,6 +297,11 @@ mod tests {
     fn an_empty_answer_is_the_empty_object() {
         let empty: serde_json::Value = answer(200, "").json().unwrap();
         assert_eq!(empty, serde_json::json!({}));
-        assert!(matches!(answer(200, "nonsense").json::<serde_json::Value>(), Err(Failure::Rubbish { .. })));
+        for rubbish in ["nonsense", " []", "[{}]"] {
+            assert!(
+                matches!(answer(200, rubbish).json::<serde_json::Value>(), Err(Failure::Rubbish { .. })),
+                "{rubbish}"
+            );
+        }
     }
 }

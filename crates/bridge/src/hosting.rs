@@ -1,5 +1,7 @@
 //! Who runs uploaded code, as far as the bridge has to know.
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
 
@@ -44,8 +46,13 @@ pub enum NotHosted {
     #[error("{0}")]
     Never(String),
     /// Not now: it crashed and waits to be started again, too much runs already.
-    #[error("{0}")]
-    NotNow(String),
+    #[error("{reason}")]
+    NotNow {
+        /// What is the matter.
+        reason: String,
+        /// How long to wait until it may run.
+        after: Duration,
+    },
 }
 
 /// Hosts nothing.

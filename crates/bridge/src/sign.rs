@@ -1,4 +1,4 @@
-//! Signatures of calls to bots with `authentication: hmac-sha256` (§ 9).
+//! Signatures of calls (§ 9).
 
 use std::time::SystemTime;
 
@@ -10,7 +10,7 @@ use sha2::Sha256;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secrets {
     current: String,
-    previous: Option<String>,
+    previous: Option<(String, SystemTime)>,
 }
 
 impl std::fmt::Debug for Secrets {
@@ -20,8 +20,8 @@ impl std::fmt::Debug for Secrets {
 }
 
 impl Secrets {
-    /// `previous`: the secret before the last rotation, for 24 h after it.
-    pub fn new(current: String, previous: Option<String>) -> Self {
+    /// `previous`: the secret before the last rotation, and until when it is good.
+    pub fn new(current: String, previous: Option<(String, SystemTime)>) -> Self {
         Secrets { current, previous }
     }
 
@@ -29,7 +29,8 @@ impl Secrets {
     pub(crate) fn sign(&self, at: SystemTime, body: &[u8]) -> HeaderValue {
         let seconds = at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let mut text = format!("t={seconds}");
-        for secret in std::iter::once(&self.current).chain(&self.previous) {
+        let previous = self.previous.iter().filter(|(_, until)| at < *until).map(|(secret, _)| secret);
+        for secret in std::iter::once(&self.current).chain(previous) {
             text.push_str(",v1=");
             text.push_str(&mac(secret, seconds, body));
         }
@@ -55,10 +56,12 @@ mod tests {
 
     #[test]
     fn a_signature_is_the_hmac_of_instant_and_body() {
-        let secrets = Secrets::new("key".to_owned(), Some("old".to_owned()));
-        let header = secrets.sign(SystemTime::UNIX_EPOCH + Duration::from_secs(1700000000), b"{}");
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1700000000);
+        let secrets = |until| Secrets::new("key".to_owned(), Some(("old".to_owned(), until)));
         // printf '1700000000.{}' | openssl dgst -sha256 -hmac key
-        assert_eq!(header.to_str().unwrap(), EXPECTED);
+        assert_eq!(secrets(at + Duration::from_secs(1)).sign(at, b"{}").to_str().unwrap(), EXPECTED);
+        let (current, _) = EXPECTED.rsplit_once(',').unwrap();
+        assert_eq!(secrets(at).sign(at, b"{}").to_str().unwrap(), current, "the old one is good no more");
     }
 
     const EXPECTED: &str = concat!(

@@ -2,7 +2,11 @@
 
 use duologue_bridge::{Callee, Operation};
 use duologue_model::{Error as Refusal, ErrorKind, Identity, Json, View, id::BotId};
-use duologue_store::{actions::NewRun, bots::parts::Action};
+use duologue_store::{
+    actions::NewRun,
+    bots::parts::Action,
+    logs::{Level, NewLine, Owner},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{Calls, Result, callees, invalid, refusal};
@@ -68,7 +72,7 @@ impl Calls {
         declared.check_input(&input)?;
         let callee = callees::instance(&code).map_err(|error| invalid(&error))?;
         let (at, started) = (self.store.now(), std::time::Instant::now());
-        let result = self.done(&callee, action, &input, Some(&declared)).await;
+        let result = self.done(bot, &callee, action, &input, Some(&declared)).await;
         let run = NewRun {
             bot: bot.clone(),
             alias: alias.to_owned(),
@@ -94,11 +98,12 @@ impl Calls {
         }
         let code = self.store.bot_code(bot).await?.ok_or_else(|| missing(name))?;
         let callee = callees::bot(&code).map_err(|error| invalid(&error))?;
-        Ok(self.done(&callee, name, &input, declared.as_ref()).await?.output)
+        Ok(self.done(bot, &callee, name, &input, declared.as_ref()).await?.output)
     }
 
     async fn done(
         &self,
+        bot: &BotId,
         callee: &Callee,
         action: &str,
         input: &Json,
@@ -114,7 +119,9 @@ impl Calls {
         if let Some(declared) = declared
             && let Err(problem) = declared.check_output(&answered.output)
         {
-            tracing::info!(action, kind = problem.kind.name(), "an action's output is not what it declares");
+            // The action has happened, so its output is worth more to the caller than a refusal.
+            let text = format!("The output of the action \"{action}\" is not what it declares: {}", problem.message);
+            self.store.log(NewLine::new(Owner::Bot(bot.as_str().to_owned()), Level::Warn, text));
         }
         let cost = answered.meta.and_then(|meta| meta.cost).map(|cost| cost.to_string());
         Ok(Done { output: answered.output, cost })

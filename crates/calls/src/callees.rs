@@ -1,9 +1,9 @@
 //! From what the store knows to whom the bridge calls.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use duologue_bridge::{Address, Callee, Code, Installed, Invalid, Secrets, TIMEOUT};
-use duologue_store::callees::{BotCode, InstanceCode};
+use duologue_store::callees::{BotCode, InstanceCode, Signing};
 
 /// The longest that a definition may let a call take.
 const LONGEST: Duration = Duration::from_secs(3600);
@@ -14,9 +14,9 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// [`Invalid`] if something of it can't be sent in a header.
 pub fn bot(code: &BotCode) -> Result<Callee, Invalid> {
     let address = address(code.url.as_ref(), code.has_code, || Code::Bot(code.id.to_string()));
-    let secrets = code.signing_secret.as_ref().map(|secret| Secrets::new(secret.clone(), None));
     let callee = Callee::bot(code.id.as_str(), &code.configuration, address)?;
-    Ok(callee.with_timeout(timeout(code.max_execution_time)).with_secrets(secrets))
+    let callee = callee.with_timeout(timeout(code.max_execution_time));
+    Ok(callee.with_secrets(code.signing.as_ref().map(secrets)))
 }
 
 /// An integration's code, at work for one instance.
@@ -33,7 +33,16 @@ pub fn instance(code: &InstanceCode) -> Result<Callee, Invalid> {
         configuration: &code.settings.configuration,
         configuration_type: code.settings.configuration_type.as_deref(),
     };
-    Ok(Callee::integration(installed, address)?.with_timeout(timeout(code.max_execution_time)))
+    let callee = Callee::integration(installed, address)?.with_timeout(timeout(code.max_execution_time));
+    Ok(callee.with_secrets(Some(secrets(&code.signing))))
+}
+
+fn secrets(signing: &Signing) -> Secrets {
+    let previous = signing.previous.as_ref().map(|(secret, until)| {
+        let until = Duration::from_millis(u64::try_from(until.millis()).unwrap_or(0));
+        (secret.clone(), SystemTime::UNIX_EPOCH + until)
+    });
+    Secrets::new(signing.secret.clone(), previous)
 }
 
 fn address(url: Option<&String>, has_code: bool, code: impl FnOnce() -> Code) -> Address {
@@ -66,7 +75,7 @@ mod tests {
             configuration: Json::empty_object(),
             max_execution_time: seconds,
             subscriptions: None,
-            signing_secret: None,
+            signing: None,
         }
     }
 

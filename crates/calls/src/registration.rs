@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use duologue_bridge::{Callee, Failure, Operation};
+use duologue_bridge::{Address, Callee, Failure, Operation};
 use duologue_model::{Timestamp, id::BotId};
 use duologue_store::{
     bots::{Bot, Change, Instance, NewBot, instances::Status},
@@ -15,7 +15,7 @@ use duologue_store::{
     logs::{Level, NewLine, Owner},
     workspaces::Actor,
 };
-use futures_util::future::join_all;
+use futures_util::{StreamExt, future::join_all, stream};
 use serde::Serialize;
 use tokio::{sync::watch, task::JoinSet};
 
@@ -25,6 +25,12 @@ use crate::{Calls, Result, callees};
 const LONGEST: Duration = Duration::from_secs(300);
 /// The pause before the second attempt.
 const BEFORE_SECOND: Duration = Duration::from_secs(1);
+/// The longest that the removal of an instance waits for its code.
+const LONGEST_GOODBYE: Duration = Duration::from_secs(10);
+/// How long after its deployment the code of a developer's integration may be on its way, and how often it
+/// is looked for.
+const STARTING_MILLIS: i64 = 60_000;
+const BETWEEN_LOOKS_MILLIS: i64 = 2000;
 /// How many are told at once in the background.
 const MOST_AT_ONCE: usize = 16;
 /// The longest sleep: another process on the same database may have made something due.
@@ -61,8 +67,8 @@ impl Calls {
             let bot = BotId::new(id.as_str());
             let _held = this.lock(&bot).await?;
             let steps = this.store.plan_update_bot(actor.clone(), id.clone(), change.clone()).await?;
-            let leaving: Vec<&Instance> = steps.iter().filter_map(|step| step.unregisters()).collect();
-            let left = join_all(leaving.iter().map(|instance| this.unregister(&bot, instance))).await;
+            let leaving = steps.iter().filter_map(|step| Some((step.unregisters()?, step.new.is_none())));
+            let left = join_all(leaving.map(|(instance, gone)| this.unregister(&bot, instance, gone))).await;
             let updated = this.store.update_planned_bot(actor.clone(), id, change).await?;
             // Of those that are gone or registered anew nothing is recorded.
             let failed: Vec<Outcome> = left.into_iter().flatten().collect();
@@ -80,22 +86,55 @@ impl Calls {
             let _held = this.lock(&bot).await?;
             let planned = this.store.plan_delete_bot(actor.clone(), id.clone()).await?;
             let mut goodbyes = Vec::new();
-            for instance in planned.instances.iter().filter(|i| i.enabled && i.status == Status::Registered) {
+            for instance in planned.instances.iter().filter(|instance| instance.is_known()) {
                 if let Some(code) = this.store.instance_code(&bot, &instance.alias).await? {
-                    goodbyes.extend(this.callee(&code).map(|callee| (callee, this.told(&code.webhook_id))));
+                    goodbyes.extend(this.goodbye(&code));
                 }
             }
             let own = this.store.bot_code(&bot).await?.and_then(|code| callees::bot(&code).ok());
-            goodbyes.extend(own.filter(Callee::is_callable).map(|callee| (callee, this.about(&planned))));
+            // Its uploaded code is gone with it.
+            let own = own.filter(|callee| matches!(callee.address(), Address::Url(_)));
+            goodbyes.extend(own.map(|callee| (callee, this.about(&planned))));
             this.store.delete_bot(actor, id).await?;
-            tokio::spawn(async move {
-                let told = goodbyes.iter().map(|(callee, body)| this.ask(callee, Operation::Unregister, body.clone()));
-                let failed = join_all(told).await.iter().filter(|result| result.is_err()).count();
-                tracing::debug!(%bot, failed, "told code that its bot is gone");
-            });
+            this.say(goodbyes);
             Ok(())
         })
         .await
+    }
+
+    /// deleteIntegration. The code of what was installed in bots by that is told afterwards, as far as it
+    /// can be reached.
+    pub async fn delete_integration(&self, actor: Actor, id: String) -> Result<()> {
+        let this = self.clone();
+        self.to_the_end(async move {
+            let removed = this.store.delete_integration(actor, id).await?;
+            let goodbyes = removed.iter().filter_map(|code| this.goodbye(code));
+            // Uploaded code is gone with the integration.
+            this.say(goodbyes.filter(|(callee, _)| matches!(callee.address(), Address::Url(_))).collect());
+            Ok(())
+        })
+        .await
+    }
+
+    /// What an instance's code is told when nobody waits for it.
+    fn goodbye(&self, code: &InstanceCode) -> Option<(Callee, String)> {
+        self.callee(code).map(|callee| (callee, self.told(&code.webhook_id)))
+    }
+
+    /// Tells code in the background that what it knew of is gone.
+    fn say(&self, goodbyes: Vec<(Callee, String)>) {
+        if goodbyes.is_empty() {
+            return;
+        }
+        let this = self.clone();
+        tokio::spawn(async move {
+            let told = stream::iter(goodbyes).map(async |(callee, body)| {
+                if let Err(failure) = this.ask(&callee, Operation::Unregister, body).await {
+                    tracing::debug!(%failure, "code did not hear that what it knew of is gone");
+                }
+            });
+            told.buffer_unordered(MOST_AT_ONCE).collect::<()>().await;
+        });
     }
 
     /// Tells the code of what is due in the bot, and of the bot itself, and records that and earlier
@@ -167,26 +206,53 @@ impl Calls {
             // Without code there is nobody to tell.
             None => Ok(()),
         };
+        if let Some(outcome) = result.as_ref().err().and_then(|failure| self.awaited(code, updated_at, failure)) {
+            return outcome;
+        }
         let reason = result.err().map(|failure| failure.to_string());
         if let Some(reason) = &reason {
             self.note(&code.bot, format!("The integration {} did not register: {reason}", code.alias));
         }
         let status = if reason.is_none() { Status::Registered } else { Status::RegistrationFailed };
         tracing::debug!(bot = %code.bot, alias = code.alias, status = status.name(), "told an integration of its instance");
-        Outcome { alias: code.alias.clone(), updated_at: Some(updated_at), status, reason }
+        Outcome { alias: code.alias.clone(), updated_at: Some(updated_at), status, reason, again: None }
     }
 
-    /// Tells an integration that its instance goes away. Answers what to record if that fails.
-    async fn unregister(&self, bot: &BotId, instance: &Instance) -> Option<Outcome> {
+    /// What to record of a developer's integration that was deployed a moment ago: with `bp dev`, its code
+    /// is being started then, and is told when it is there.
+    fn awaited(&self, code: &InstanceCode, updated_at: Timestamp, failure: &Failure) -> Option<Outcome> {
+        let now = self.store.now();
+        let is_starting = code.dev_since? > now.plus_millis(-STARTING_MILLIS) && failure.is_from_nobody();
+        is_starting.then(|| Outcome {
+            alias: code.alias.clone(),
+            updated_at: Some(updated_at),
+            status: Status::RegistrationPending,
+            reason: Some(failure.to_string()),
+            again: Some(now.plus_millis(BETWEEN_LOOKS_MILLIS)),
+        })
+    }
+
+    /// Tells an integration that its instance goes away, or changes. Answers what to record if that fails.
+    /// What is removed altogether isn't waited for longer than [`LONGEST_GOODBYE`]; its code may take its
+    /// time, but finds less and less of what it knew.
+    async fn unregister(&self, bot: &BotId, instance: &Instance, is_removed: bool) -> Option<Outcome> {
         let code = self.store.instance_code(bot, &instance.alias).await.ok()??;
-        let callee = self.callee(&code)?;
-        let failure = self.ask(&callee, Operation::Unregister, self.told(&code.webhook_id)).await.err()?;
+        let (callee, body) = self.goodbye(&code)?;
+        let this = self.clone();
+        let told = tokio::spawn(async move { this.ask(&callee, Operation::Unregister, body).await });
+        let patience = if is_removed { LONGEST_GOODBYE } else { LONGEST };
+        let failure = match tokio::time::timeout(patience, told).await {
+            Ok(Ok(result)) => result.err()?,
+            Ok(Err(_)) => return None,
+            Err(_) => Failure::Timeout(patience),
+        };
         self.note(bot, format!("The integration {} did not unregister: {failure}", instance.alias));
         Some(Outcome {
             alias: instance.alias.clone(),
             updated_at: None,
             status: Status::UnregistrationFailed,
             reason: Some(failure.to_string()),
+            again: None,
         })
     }
 

@@ -281,7 +281,8 @@ impl Actor {
                 _ => None,
             };
             let jitter = f64::from(store.ids().bytes::<1>()[0]) / 255.0;
-            done(row, began_at, duration_ms, ran, workflow, jitter)
+            let age = Duration::from_millis(u64::try_from(began_at.millis() - row.at.millis()).unwrap_or(0));
+            done(Attempt { row, age, began_at, duration_ms, jitter }, ran, workflow)
         });
     }
 
@@ -323,7 +324,8 @@ impl Actor {
         for done in done {
             self.core.counters.settle(done.row.target.is_empty(), &done.outcome);
             match done.outcome {
-                Outcome::Retry(after, _) => self.window.put_off(&done.row, now.plus_millis(after)),
+                Outcome::Retry(after, _) => self.window.put_off(&done.row, now.plus_millis(after), 1),
+                Outcome::Wait(after) => self.window.put_off(&done.row, now.plus_millis(after), 0),
                 _ => self.window.end(&done.row),
             }
         }
@@ -375,18 +377,21 @@ fn not_called(row: Waiting, outcome: Outcome, now: Timestamp) -> Done {
     Done { row, began_at: now, duration_ms: 0, status: None, response, outcome, workflow: None }
 }
 
-fn done(
+/// A row that went out.
+struct Attempt {
     row: Waiting,
+    age: Duration,
     began_at: Timestamp,
     duration_ms: i64,
-    ran: Ran,
-    workflow: Option<WorkflowUpdate>,
     jitter: f64,
-) -> Done {
+}
+
+fn done(attempt: Attempt, ran: Ran, workflow: Option<WorkflowUpdate>) -> Done {
+    let Attempt { row, age, began_at, duration_ms, jitter } = attempt;
     match ran {
         Ran::Nobody(why) => not_called(row, Outcome::Ignored(why), began_at),
         Ran::Called { status, response, result } => {
-            let outcome = outcome(row.kind, row.attempts, &result, jitter);
+            let outcome = outcome(row.kind, row.attempts, age, &result, jitter);
             Done { row, began_at, duration_ms, status, response, outcome, workflow }
         }
     }

@@ -145,12 +145,13 @@ impl Window {
         self.list(&key);
     }
 
-    /// A row that was out is to be tried again at `due`; the rest of its lane waits for it.
-    pub(crate) fn put_off(&mut self, row: &Waiting, due: Timestamp) {
+    /// A row that was out is to be tried again at `due`, after so many `attempts` more; the rest of its lane
+    /// waits for it.
+    pub(crate) fn put_off(&mut self, row: &Waiting, due: Timestamp, attempts: i64) {
         let key = key(row);
         self.stop(&key);
         if let Some(row) = self.lanes.get_mut(&key).and_then(|lane| lane.rows.get_mut(&row.id)) {
-            row.attempts += 1;
+            row.attempts += attempts;
             row.due_at = due;
         }
         self.list(&key);
@@ -235,7 +236,7 @@ mod tests {
         }
         let now = Timestamp::from_millis(100);
         let out = window.take(now, 64);
-        window.put_off(&out[0], Timestamp::from_millis(1100));
+        window.put_off(&out[0], Timestamp::from_millis(1100), 1);
         window.end(&out[1]);
         assert!(window.take(now, 64).is_empty());
         assert_eq!(window.next_due(), Some(Timestamp::from_millis(1100)));

@@ -18,7 +18,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
+use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
+use sha2::Sha256;
 use support::Server;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -31,11 +33,26 @@ struct Asked {
     operation: String,
     headers: HeaderMap,
     body: Value,
+    bytes: Bytes,
 }
 
 impl Asked {
     fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The signature that it comes with, and the one by these secrets.
+    fn signatures(&self, secrets: &[&str]) -> (&str, String) {
+        let signature = self.header("x-bp-signature");
+        let (at, _) = signature.strip_prefix("t=").unwrap().split_once(',').unwrap();
+        let mut expected = format!("t={at}");
+        for secret in secrets {
+            let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+            let mac = mac.chain_update(format!("{at}.")).chain_update(&self.bytes).finalize().into_bytes();
+            expected.push_str(",v1=");
+            expected.extend(mac.iter().map(|byte| format!("{byte:02x}")));
+        }
+        (signature, expected)
     }
 
     fn configuration(&self) -> Value {
@@ -87,7 +104,7 @@ impl Code {
 
     async fn answer(self, headers: HeaderMap, body: Bytes) -> Response {
         let operation = headers["x-bp-operation"].to_str().unwrap().to_owned();
-        let asked = Asked { operation, headers, body: serde_json::from_slice(&body).unwrap() };
+        let asked = Asked { operation, headers, body: serde_json::from_slice(&body).unwrap(), bytes: body };
         self.asked.lock().unwrap().push(asked.clone());
         let behaviour = self.behaviour.lock().unwrap().clone();
         let reply = behaviour(asked).await;
@@ -334,6 +351,141 @@ async fn installing_tells_the_code_and_says_how_that_went() {
     let gone = bed.update(json!({"integrations": {"mine": null}})).await;
     assert_eq!(gone["integrations"], json!({}));
     assert_eq!(bed.code.operations(), ["unregister"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn integrations_are_called_with_a_signature() {
+    let bed = Bed::new(json!({})).await;
+    let new = json!({"name": "signer", "version": "1.0.0", "url": bed.code.url, "actions": actions()});
+    let made = bed.call(As::Owner, "POST /v1/admin/integrations", new).await.ok()["integration"].take();
+    let (id, old) = (made["id"].as_str().unwrap(), made["signingSecret"].as_str().unwrap());
+    bed.update(json!({"integrations": {"mine": {"integrationId": id, "enabled": true}}})).await;
+    let webhook = path_of(&bed.instance().await["webhookUrl"]);
+    bed.code.behaves(|_| async { says(json!({"output": {"text": "Hi"}})) });
+    let operations = async || {
+        bed.act(As::Bot, "mine:greet", json!({"name": "Ada"})).await.ok();
+        send(&bed.server, &format!("POST {webhook}"), b"hello").await;
+        bed.code.heard()
+    };
+    let heard = operations().await;
+    let named: Vec<&str> = heard.iter().map(|asked| asked.operation.as_str()).collect();
+    assert_eq!(named, ["register", "action_triggered", "webhook_received"]);
+    for asked in heard {
+        let (signature, expected) = asked.signatures(&[old]);
+        assert_eq!(signature, expected, "{}", asked.operation);
+    }
+
+    let rotate = format!("POST /v1/admin/integrations/{id}/signing-secrets/rotate");
+    let rotated = bed.call(As::Owner, &rotate, json!({})).await.ok();
+    let new = rotated["newSigningSecret"].as_str().unwrap();
+    for asked in operations().await {
+        let (signature, expected) = asked.signatures(&[new, old]);
+        assert_eq!(signature, expected, "{}", asked.operation);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_developers_integration_is_told_when_its_code_is_there_and_when_it_is_gone() {
+    let bed = Bed::new(json!({})).await;
+    let new = json!({"name": "dev-one", "version": "0.1.0", "dev": true, "url": format!("http://{}", support::free_address())});
+    let made = bed.call(As::Owner, "POST /v1/admin/integrations", new).await.ok();
+    let id = made["integration"]["id"].as_str().unwrap();
+    let bot = bed.call(As::Owner, "POST /v1/admin/bots", json!({"dev": true})).await.ok()["bot"]["id"].take();
+    let bot = format!("/v1/admin/bots/{}", bot.as_str().unwrap());
+    let install = json!({"integrations": {"mine": {"integrationId": id, "enabled": true, "configuration": {"a": 1}}}});
+    let updated = bed.call(As::Owner, &format!("PUT {bot}"), install).await.ok();
+    let instance = &updated["bot"]["integrations"]["mine"];
+    assert_eq!(instance["status"], "registration_pending", "with bp dev, its code is being started: {instance}");
+    assert!(instance["statusReason"].is_string(), "{instance}");
+
+    // It answers like a tunnel without code at first.
+    let attempts = Arc::new(Mutex::new(0));
+    bed.code.behaves(move |_| {
+        let mut attempts = attempts.lock().unwrap();
+        *attempts += 1;
+        let status = [404, 500, 502].get(*attempts - 1).copied();
+        async move { status.map_or_else(|| says(json!({})), |status| Reply { status, ..says(json!("nobody")) }) }
+    });
+    bed.call(As::Owner, &format!("PUT /v1/admin/integrations/{id}"), json!({"url": bed.code.url})).await.ok();
+    let settled = async || {
+        let started = Instant::now();
+        loop {
+            let instance =
+                bed.call(As::Owner, &format!("GET {bot}"), json!({})).await.ok()["bot"]["integrations"]["mine"].take();
+            if instance["status"] != "registration_pending" {
+                return instance;
+            }
+            assert!(started.elapsed() < Duration::from_secs(30), "{instance}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let registered = settled().await;
+    assert_eq!((&registered["status"], &registered["statusReason"]), (&json!("registered"), &Value::Null));
+    assert_eq!(bed.code.operations(), ["register"; 4]);
+
+    // What the code itself says is final, also of one that was just deployed.
+    let deploy = async || {
+        bed.call(As::Owner, &format!("PUT /v1/admin/integrations/{id}"), json!({"url": bed.code.url})).await.ok()
+    };
+    bed.code.behaves(|_| async { Reply { status: 500, ..says(json!({"error": "thrown"})) } });
+    deploy().await;
+    let failed = settled().await;
+    assert_eq!((&failed["status"], &failed["statusReason"]), (&json!("registration_failed"), &json!("thrown")));
+    bed.code.behaves(|_| async { says(json!({})) });
+    deploy().await;
+    assert_eq!(settled().await["status"], "registered");
+    bed.code.heard();
+
+    // Deleted, it is forced out of bots; nobody waits for its code, which hears of it all the same.
+    bed.code.behaves(|_| async {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        says(json!({}))
+    });
+    let started = Instant::now();
+    bed.call(As::Owner, &format!("DELETE /v1/admin/integrations/{id}"), json!({})).await.ok();
+    assert!(started.elapsed() < Duration::from_secs(5));
+    let got = bed.call(As::Owner, &format!("GET {bot}"), json!({})).await.ok();
+    assert_eq!(got["bot"]["integrations"], json!({}));
+    let code = bed.code.clone();
+    tokio::task::spawn_blocking(move || support::eventually(|| !code.asked.lock().unwrap().is_empty())).await.unwrap();
+    let heard = bed.code.heard().pop().unwrap();
+    assert_eq!((heard.operation.as_str(), heard.header("x-integration-alias")), ("unregister", "mine"));
+    assert_eq!((heard.header("x-integration-id"), heard.configuration()), (id, json!({"a": 1})));
+    let webhook = registered["webhookUrl"].as_str().unwrap();
+    assert_eq!(heard.body, json!({"webhookUrl": webhook}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_removed_hears_of_it_but_nothing_waits_for_it_for_long() {
+    let bed = Bed::new(json!({"maxExecutionTime": 60})).await;
+    // It was deployed anew and hasn't been told of it again yet: it is registered all the same.
+    bed.install(json!({})).await;
+    bed.code.behaves(|asked| async move {
+        if asked.operation == "register" {
+            return Reply { status: 503, ..says(json!({})) };
+        }
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        says(json!({}))
+    });
+    let sql = "UPDATE instances SET status = 'registration_pending', register_at = 9999999999999";
+    assert_eq!(bed.server.execute(sql).await, 1);
+    bed.code.heard();
+    let started = Instant::now();
+    let gone = bed.update(json!({"integrations": {"mine": null}})).await;
+    assert_eq!(gone["integrations"], json!({}));
+    assert!((9..20).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
+    assert_eq!(bed.code.operations(), ["unregister"]);
+    let logs = format!("GET /v1/admin/bots/{}/logs?timeStart=2020-01-01T00:00:00.000Z", bed.server.bot);
+    let started = Instant::now();
+    loop {
+        let page = bed.call(As::Owner, &logs, json!({})).await.ok();
+        let message = page["logs"].as_array().and_then(|lines| lines.last()).map(|line| line["message"].clone());
+        if message == Some(json!("The integration mine did not unregister: It did not answer within 10 s")) {
+            break;
+        }
+        assert!(started.elapsed() < Duration::from_secs(30), "{page}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -758,6 +910,49 @@ async fn bots_have_integrations_act() {
     bed.code.behaves(|_| async { says(json!({})) });
     bed.install(json!({"enabled": false})).await;
     bed.act(As::Bot, "mine:greet", json!({"name": "Ada"})).await.refused("Runtime");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_output_that_breaks_its_schema_is_answered_and_logged() {
+    let output = json!({"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]});
+    let actions = json!({"greet": {"input": {"schema": {"type": "object"}}, "output": {"schema": output}}});
+    let bed = Bed::new(json!({"actions": actions})).await;
+    bed.install(json!({})).await;
+    // The action has happened: its caller gets what came of it.
+    bed.code.behaves(|_| async { says(json!({"output": {"text": 5}})) });
+    let done = bed.act(As::Bot, "mine:greet", json!({})).await.ok();
+    assert_eq!(done["output"], json!({"text": 5}));
+    let logs = format!("GET /v1/admin/bots/{}/logs?timeStart=2020-01-01T00:00:00.000Z&level=warn", bed.server.bot);
+    let started = Instant::now();
+    let line = loop {
+        let mut page = bed.call(As::Owner, &logs, json!({})).await.ok();
+        if page["logs"][0].is_object() {
+            break page["logs"][0]["message"].take();
+        }
+        assert!(started.elapsed() < Duration::from_secs(30), "{page}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let begin = r#"The output of the action "greet" is not what it declares: "#;
+    assert!(line.as_str().unwrap().starts_with(begin), "{line}");
+
+    // What can't be an output at all is the dialect's error, for actions of the bot itself, too.
+    let code = Code::serve().await;
+    bed.update(json!({"url": code.url, "actions": {"own": {"input": {"schema": {}}, "output": {"schema": {}}}}})).await;
+    for rubbish in [json!([]), json!({"output": []}), json!({"output": "text"}), json!({"output": null}), json!(7)] {
+        for (code, name) in [(&bed.code, "mine:greet"), (&code, "own")] {
+            let body = rubbish.clone();
+            code.behaves(move |_| {
+                let body = body.clone();
+                async move { says(body) }
+            });
+            let message = bed.act(As::Bot, name, json!({})).await.refused("Runtime");
+            assert!(message.contains("answered something"), "{rubbish}: {message}");
+        }
+    }
+    let path = format!("GET /v1/admin/bots/{}/action-runs?integrationName=mine", bed.server.bot);
+    let page = bed.call(As::Owner, &path, json!({})).await.ok();
+    let runs: Vec<&str> = page["data"].as_array().unwrap().iter().map(|run| run["status"].as_str().unwrap()).collect();
+    assert_eq!(runs, ["FAILURE", "FAILURE", "FAILURE", "FAILURE", "FAILURE", "SUCCESS"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,14 +17,26 @@ mod appointment;
 #[allow(dead_code)]
 mod daily_report;
 
-use std::{fs, path::Path, time::Duration};
+#[path = "../../sdk/examples/echo.rs"]
+#[allow(dead_code)]
+mod echo;
+
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use duologue_client::{
     Client, Conversation, CreateConversation, CreateEvent, CreateMessage, CreateUser, CreateWorkflow, Direction,
     EventStatus, StateType, User, WorkflowStatus,
 };
-use duologue_sdk::{Bot, BotState, Definition, Dependency, Deployed, Deployment, Dev, Error, Scope, deploy, dev};
+use duologue_sdk::{
+    Bot, BotEvent, BotState, Definition, Dependency, Deployed, Deployment, Dev, Error, Scope, deploy, dev,
+};
+use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
+use sha2::Sha256;
 use support::Server;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -49,9 +61,7 @@ impl Scene {
         let integration = client.with_integration(server.install_integration("webchat").await, None).unwrap();
         let ada = integration.create_user(CreateUser::new().name("Ada")).await.unwrap();
         let conversation = integration.create_conversation(CreateConversation::new("channel")).await.unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(bot.client(client.clone()).service().unwrap().listen(listener, std::future::pending()));
+        let url = serve(bot, &client).await;
         Scene { server, client, integration, ada, conversation, url }
     }
 
@@ -107,6 +117,17 @@ impl Scene {
         tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("waited in vain");
     }
 
+    /// Why the bot didn't take what it is told now.
+    async fn refuses(&self, text: &str) -> String {
+        let failed = async || self.client.list_events().status(EventStatus::Failed).all().await.unwrap();
+        let before = failed().await.len();
+        assert_eq!(self.hear(text).await, Vec::<String>::new());
+        let after = failed().await;
+        assert_eq!(after.len(), before + 1, "{after:?}");
+        // The latest come first.
+        after.into_iter().next().unwrap().failure_reason.unwrap()
+    }
+
     /// Every event was processed.
     async fn all_is_well(&self) {
         for status in [EventStatus::Failed, EventStatus::Ignored] {
@@ -114,6 +135,14 @@ impl Scene {
             assert!(events.is_empty(), "{events:?}");
         }
     }
+}
+
+/// Serves a bot; answers where.
+async fn serve(bot: Bot, client: &Client) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(bot.client(client.clone()).service().unwrap().listen(listener, std::future::pending()));
+    url
 }
 
 /// Whether a bot answers there.
@@ -256,6 +285,160 @@ async fn reports_go_to_their_subscribers() {
     let answer = scene.client.call_action("makeReport", json!({"hours": 1})).await.unwrap();
     assert_eq!(answer.output.value(), json!({"conversations": 1, "messages": 9}));
     scene.all_is_well().await;
+}
+
+/// A minute has begun: the smallest unit of schedules.
+#[derive(serde::Serialize, serde::Deserialize, duologue_sdk::JsonSchema)]
+struct MinuteBegan {
+    answer: u8,
+}
+impl BotEvent for MinuteBegan {
+    const TYPE: &'static str = "minuteBegan";
+}
+
+/// Takes up to a minute, beside the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recurring_event_comes_by_itself() {
+    let (heard, mut hearing) = tokio::sync::mpsc::unbounded_channel();
+    let definition =
+        Definition::new().event::<MinuteBegan>().recurring("everyMinute", "* * * * *", &MinuteBegan { answer: 42 });
+    let bot = Bot::new(definition.clone()).on_event(move |_, began: MinuteBegan| {
+        let heard = heard.clone();
+        async move {
+            heard.send((SystemTime::now(), began.answer)).unwrap();
+            Ok(())
+        }
+    });
+    let scene = Scene::new(bot).await;
+    let deployed = scene.deploy(&definition).await.unwrap();
+    assert_eq!(deployed.bot.json().value()["recurringEvents"]["everyMinute"]["schedule"], json!({"cron": "* * * * *"}));
+    let (at, answer) =
+        tokio::time::timeout(Duration::from_secs(75), hearing.recv()).await.expect("a minute has begun").unwrap();
+    assert_eq!(answer, 42);
+    let into_minute = at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() % 60_000;
+    assert!(into_minute < 10_000, "it came {into_minute} ms after the minute began");
+    let processed = async || scene.client.list_events().status(EventStatus::Processed).all().await.unwrap();
+    scene.eventually(async || !processed().await.is_empty()).await;
+    let event = processed().await.remove(0);
+    assert_eq!((event.kind.as_str(), event.payload.value()), ("minuteBegan", json!({"answer": 42})));
+    scene.all_is_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signed_calls_are_taken_and_others_refused() {
+    let scene = Scene::new(echo::bot()).await;
+    let (admin, bot) = (scene.admin(), scene.server.bot.as_str());
+    let deployed = |url: &str, signed: bool| {
+        let deployment = Deployment::new().url(url).keep_integrations();
+        let deployment = if signed { deployment.signed() } else { deployment };
+        let admin = admin.clone();
+        async move { deploy(&admin, bot, echo::bot().definition(), deployment).await.unwrap() }
+    };
+    let first = deployed(&scene.url, true).await;
+    assert_eq!(first.bot.json().value()["authentication"], "hmac-sha256");
+    assert_eq!(scene.hear("I don't look").await, ["I don't look"]);
+    let old = first.signing_secret.unwrap();
+
+    let with = async |secret: &str| serve(echo::bot().signing_secret(secret), &scene.client).await;
+    let by_old = with(&old).await;
+    deployed(&by_old, true).await;
+    assert_eq!(scene.hear("signed").await, ["signed"]);
+    let wrong = "the signature is not by the bot's signing secret";
+    deployed(&with("another secret").await, true).await;
+    assert_eq!(scene.refuses("for others").await, wrong);
+
+    // While it is being rotated both secrets are good.
+    let new = admin.rotate_bot_signing_secrets(bot).await.unwrap();
+    assert_ne!(new, old);
+    let by_new = with(&new).await;
+    for url in [&by_new, &by_old] {
+        let again = deployed(url, true).await;
+        assert_eq!(again.signing_secret.as_ref(), Some(&new));
+        assert_eq!(scene.hear("both").await, ["both"]);
+    }
+    // A day later the old one isn't.
+    let elapsed = "UPDATE bots SET old_signing_secret_until = old_signing_secret_until - 86400000";
+    assert!(scene.server.execute(elapsed).await > 0);
+    deployed(&by_old, true).await;
+    assert_eq!(scene.refuses("a day later").await, wrong);
+    deployed(&by_new, true).await;
+    assert_eq!(scene.hear("the new one").await, ["the new one"]);
+
+    // A change that says nothing of it keeps it; `null` ends it.
+    deployed(&by_new, false).await;
+    assert_eq!(scene.hear("still signed").await, ["still signed"]);
+    admin.update_bot(bot, json!({"authentication": null})).await.unwrap();
+    assert_eq!(scene.refuses("signed no more").await, "the request isn't signed");
+    let refused = admin.update_bot(bot, json!({"authentication": "md5"})).await.unwrap_err();
+    assert!(refused.to_string().contains("InvalidPayload"), "{refused}");
+    admin.update_bot(bot, json!({"authentication": "iam"})).await.unwrap();
+    assert_eq!(scene.refuses("iam").await, "the request isn't signed");
+}
+
+/// What the server sends: the head of the request, and its body.
+async fn recorded(listener: &TcpListener) -> (String, Vec<u8>) {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut bytes = Vec::new();
+    loop {
+        let mut buffer = [0; 4096];
+        let read = stream.read(&mut buffer).await.unwrap();
+        bytes.extend_from_slice(&buffer[..read]);
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+        if body.len() == length.parse::<usize>().unwrap() {
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}").await.unwrap();
+            return (head.to_owned(), body.as_bytes().to_vec());
+        }
+    }
+}
+
+/// Sends a request to a bot as it was recorded; answers the status.
+async fn replayed(url: &str, head: &str, body: &[u8]) -> u16 {
+    let mut stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).await.unwrap();
+    let mut request = format!("{head}\r\nconnection: close\r\n\r\n").into_bytes();
+    request.extend_from_slice(body);
+    stream.write_all(&request).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_signed_counts_for_its_body_and_its_time() {
+    let scene = Scene::new(echo::bot()).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (admin, change) = (scene.admin(), json!({"url": url, "authentication": "hmac-sha256"}));
+    let (updated, (head, body)) =
+        tokio::join!(admin.update_bot(scene.server.bot.as_str(), change), recorded(&listener));
+    assert!(head.contains("x-bp-operation: register"), "{head}");
+    let secret = updated.unwrap().json().value()["signingSecret"].as_str().unwrap().to_owned();
+    let signature = head.lines().find_map(|line| line.strip_prefix("x-bp-signature: ")).unwrap();
+    let (at, _) = signature.strip_prefix("t=").unwrap().split_once(',').unwrap();
+    let sent: u64 = at.parse().unwrap();
+    let signed_at = |at: u64| {
+        let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+        let mac = mac.chain_update(format!("{at}.")).chain_update(&body).finalize().into_bytes();
+        let hex: String = mac.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("t={at},v1={hex}")
+    };
+    assert_eq!(signature, signed_at(sent));
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    assert!(now.abs_diff(sent) < 60);
+
+    let bot = serve(echo::bot().signing_secret(&secret), &scene.client).await;
+    assert_eq!(replayed(&bot, &head, &body).await, 200);
+    let other = String::from_utf8(body.clone()).unwrap().replacen("\"bot\"", "\"toB\"", 1);
+    assert_eq!(replayed(&bot, &head, other.as_bytes()).await, 401);
+    // Of this moment with the signature of another; by the right secret, but of an hour ago.
+    let later = head.replace(&format!("t={sent}"), &format!("t={}", sent + 1));
+    assert_eq!(replayed(&bot, &later, &body).await, 401);
+    let hour_ago = head.replace(signature, &signed_at(now - 3600));
+    assert_eq!(replayed(&bot, &hour_ago, &body).await, 401);
+    assert_eq!(replayed(&bot, &head.replace(signature, &signed_at(now - 60)), &body).await, 200);
+    let unsigned = head.replace("x-bp-signature", "x-other");
+    assert_eq!(replayed(&bot, &unsigned, &body).await, 401);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,11 @@
 //! Why uploaded code can't be hosted or doesn't run.
 
+use std::time::Duration;
+
 use duologue_bridge::NotHosted;
+
+/// When to try again what may succeed at any moment.
+const SOON: Duration = Duration::from_secs(1);
 
 /// Why code doesn't run, or nothing can be hosted.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -38,10 +43,11 @@ pub enum Error {
 
 impl From<Error> for NotHosted {
     fn from(error: Error) -> Self {
-        let text = error.to_string();
+        let reason = error.to_string();
         match error {
-            Error::NoNode(_) | Error::NoCode(_) => NotHosted::Never(text),
-            _ => NotHosted::NotNow(text),
+            Error::NoNode(_) | Error::NoCode(_) => NotHosted::Never(reason),
+            Error::Waiting { seconds, .. } => NotHosted::NotNow { reason, after: Duration::from_secs(seconds) },
+            _ => NotHosted::NotNow { reason, after: SOON },
         }
     }
 }

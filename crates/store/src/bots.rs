@@ -15,7 +15,7 @@ pub mod versions;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-pub use definition::{BotType, Change, Definition};
+pub use definition::{Authentication, BotType, Change, Definition};
 use duologue_model::{
     Error as Refusal, Identity, Json, Tags, Timestamp,
     admin::Role,

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    fmt,
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -13,13 +14,13 @@ use std::{
     time::Instant,
 };
 
-use duologue_model::{Json, View, id::BotId};
+use duologue_model::{Json, Timestamp, View, id::BotId};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
     Error, Result, Store,
     access::SHARED_TTL,
-    bots::instances::Settings,
+    bots::{Authentication, instances::Settings},
     params,
     sql::Row,
     tx::{Script, Tx},
@@ -27,6 +28,28 @@ use crate::{
 
 /// Callees remembered at most; beyond that all are forgotten and found anew.
 const REMEMBERED: usize = 10_000;
+
+/// What calls are signed with (§ 9). Never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Signing {
+    /// The secret.
+    pub secret: String,
+    /// The one before the last rotation, and until when it is good.
+    pub previous: Option<(String, Timestamp)>,
+}
+
+impl fmt::Debug for Signing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Signing")
+    }
+}
+
+impl Signing {
+    fn read(row: &mut Row) -> Result<Signing> {
+        let (secret, old, until) = (row.text()?, row.opt_text()?, row.opt_at()?);
+        Ok(Signing { secret, previous: old.zip(until) })
+    }
+}
 
 /// The code of a bot.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,7 +69,7 @@ pub struct BotCode {
     /// Which events it wants; all if absent.
     pub subscriptions: Option<BTreeMap<String, Json>>,
     /// What calls to it are signed with, if it wants them signed.
-    pub signing_secret: Option<String>,
+    pub signing: Option<Signing>,
 }
 
 /// The code of an integration, as installed in a bot.
@@ -74,6 +97,10 @@ pub struct InstanceCode {
     pub max_execution_time: Option<i64>,
     /// What it can be asked for beyond the usual: `message_updated`, `conversation_updated`.
     pub extra_operations: Vec<String>,
+    /// What calls to it are signed with.
+    pub signing: Signing,
+    /// Whether it is being worked on by a developer, and when it was last deployed if so.
+    pub dev_since: Option<Timestamp>,
 }
 
 impl InstanceCode {
@@ -98,7 +125,8 @@ impl InstanceCode {
 }
 
 /// What a call of a bot needs.
-const BOT_COLUMNS: &str = "b.id, b.url, b.blocked, b.signing_secret, b.body, c.bot_id";
+const BOT_COLUMNS: &str =
+    "b.id, b.url, b.blocked, b.signing_secret, b.old_signing_secret, b.old_signing_secret_until, b.body, c.bot_id";
 const BOTS: &str = "bots b LEFT JOIN bot_code c ON c.bot_id = b.id";
 
 fn bot(row: &mut Row) -> Result<BotCode> {
@@ -109,7 +137,7 @@ fn bot(row: &mut Row) -> Result<BotCode> {
         configuration: Configuration,
         max_execution_time: Option<i64>,
         subscriptions: Subscriptions,
-        authentication: Option<String>,
+        authentication: Option<Authentication>,
     }
     #[derive(Deserialize, Default)]
     #[serde(default)]
@@ -121,9 +149,9 @@ fn bot(row: &mut Row) -> Result<BotCode> {
     struct Subscriptions {
         events: Option<BTreeMap<String, Json>>,
     }
-    let (id, url, blocked, secret): (BotId, _, _, _) = (row.id()?, row.opt_text()?, row.bool()?, row.text()?);
+    let (id, url, blocked): (BotId, _, _) = (row.id()?, row.opt_text()?, row.bool()?);
+    let signing = Signing::read(row)?;
     let body: Body = parsed("bot", id.as_str(), &row.text()?)?;
-    let is_signed = body.authentication.as_deref() == Some("hmac-sha256");
     Ok(BotCode {
         id,
         url: url.filter(|url| !url.is_empty()),
@@ -132,13 +160,14 @@ fn bot(row: &mut Row) -> Result<BotCode> {
         configuration: body.configuration.data,
         max_execution_time: body.max_execution_time,
         subscriptions: body.subscriptions.events,
-        signing_secret: is_signed.then_some(secret),
+        signing: (body.authentication == Some(Authentication::Signature)).then_some(signing),
     })
 }
 
 /// What a call of an instance needs. The code itself can be large and isn't read.
 pub(crate) const INSTANCE_COLUMNS: &str = "i.bot_id, i.alias, i.webhook_id, i.enabled, i.body, g.id, g.name, g.url, \
-     CASE WHEN g.code IS NULL THEN 0 ELSE 1 END, g.body";
+     CASE WHEN g.code IS NULL THEN 0 ELSE 1 END, g.body, g.signing_secret, g.old_signing_secret, g.old_signing_secret_until, \
+     g.dev, g.updated_at";
 
 /// Reads [`INSTANCE_COLUMNS`].
 pub(crate) fn instance(row: &mut Row) -> Result<InstanceCode> {
@@ -177,6 +206,11 @@ pub(crate) fn instance(row: &mut Row) -> Result<InstanceCode> {
         has_code,
         max_execution_time: body.definition.max_execution_time,
         extra_operations: extra.map(|(name, _)| name).collect(),
+        signing: Signing::read(row)?,
+        dev_since: {
+            let (dev, updated_at) = (row.bool()?, row.at()?);
+            dev.then_some(updated_at)
+        },
     })
 }
 

@@ -131,7 +131,7 @@ pub(crate) async fn settle(tx: &mut Tx<'_>, bot: &BotId, done: &[Done]) -> Resul
                            WHERE bot_id = ?1 AND event_id = ?2";
                 tx.execute(sql, params![bot, id, &reason]).await?;
             }
-            Outcome::Ignored(_) | Outcome::Moot => {}
+            Outcome::Ignored(_) | Outcome::Wait(_) | Outcome::Moot => {}
         }
     }
     Ok(())

@@ -263,6 +263,125 @@ export function suite(version) {
     await cli.ok('bots delete', id)
   })
 
+  const DEV_DEFINITION = (name, more = '') => `
+  import { IntegrationDefinition, z } from '@botpress/sdk'
+
+  export default new IntegrationDefinition({
+    name: '${name}',
+    version: '1.0.0',
+    title: 'Greeter',
+    description: 'Made by a test',
+    readme: 'hub.md',
+    icon: 'icon.svg',
+    configuration: { schema: z.object({ greeting: z.string() }) },
+    channels: {},
+    actions: {
+      greet: { input: { schema: z.object({ name: z.string() }) }, output: { schema: z.object({ text: z.string() }) } },
+      ${more}
+    },
+    events: {},
+    states: { told: { type: 'integration', schema: z.object({ what: z.array(z.string()) }) } },
+    user: { tags: {} },
+  })
+  `
+  const DEV_CODE = (word, more = '') => `
+  import * as bp from '.botpress'
+
+  const tell = async (client: bp.Client, id: string, what: string) => {
+    const { state } = await client.getOrSetState({ type: 'integration', name: 'told', id, payload: { what: [] } })
+    await client.setState({ type: 'integration', name: 'told', id, payload: { what: [...state.payload.what, what] } })
+  }
+
+  export default new bp.Integration({
+    register: async ({ client, ctx }) => tell(client, ctx.integrationId, 'register ' + ctx.configuration.greeting),
+    unregister: async ({ ctx, webhookUrl }) => console.log('goodbye ' + ctx.botId, webhookUrl),
+    actions: { greet: async ({ input, ctx }) => ({ text: ctx.configuration.greeting + ' ' + input.name }), ${more} },
+    channels: {},
+    handler: async ({ req }) => ({ status: 202, headers: { 'x-seen': req.path + '?' + req.query }, body: '${word} ' + req.body }),
+  })
+  `
+
+  everyCli('bp dev of an integration: through a tunnel, changed, ended, begun again', async (cli, w) => {
+    const name = unique('greeter')
+    const files = { 'integration.definition.ts': DEV_DEFINITION(name), 'src/index.ts': DEV_CODE('got') }
+    const folder = await cli.project('integration', name, files)
+    const run = async () => {
+      const port = await freePort()
+      const dev = await cli.start(/Listening|listening/, 'dev', '--port', `${port}`, '--tunnelUrl', server.tunnelUrl, { cwd: folder })
+      const isListening = () => fetch(`http://127.0.0.1:${port}/health`).then((answer) => answer.ok, () => false)
+      await eventually(isListening, { limit: 30_000, what: 'the code on this machine' })
+      return { ...dev, isListening, id: /devint_[0-9A-Z]{26}/.exec(dev.text())?.[0] }
+    }
+    const dev = await run()
+    assert.ok(dev.id, dev.text())
+    const integration = async () => (await admin('GET', `integrations/${dev.id}`)).integration
+    const made = await integration()
+    assert.deepEqual([made.name, made.dev, Object.keys(made.actions)], [name, true, ['greet']])
+    assert.ok(made.url.startsWith(`${server.tunnelUrl}/`), made.url)
+
+    // In a dev bot, which is the only kind that may have it.
+    const owner = await w.newBot({ dev: true })
+    const installed = await w.install(owner, made, 'greeter', { configuration: { greeting: 'Hello' } })
+    assert.deepEqual([installed.status, installed.version], ['registered', 'dev'], installed.statusReason)
+    const { client } = await w.asBot(owner)
+    const people = w.asIntegration(owner, made, 'greeter')
+    const told = async () => (await people.getState({ type: 'integration', name: 'told', id: made.id })).state.payload.what
+    assert.deepEqual(await told(), ['register Hello'])
+    const greet = async (name) => (await client.callAction({ type: 'greeter:greet', input: { name } })).output
+    assert.deepEqual(await greet('Ann'), { text: 'Hello Ann' })
+    const hook = server.url + new URL(installed.webhookUrl).pathname
+    const knock = async () => {
+      const answer = await fetch(`${hook}/x%20y?z=1`, { method: 'PUT', body: 'ä\n' })
+      return [answer.status, answer.headers.get('x-seen'), await answer.text()]
+    }
+    assert.deepEqual(await knock(), [202, '/x%20y?z=1', 'got ä\n'])
+
+    // A change of the code alone, then of the definition, too: the server has it, and tells the code again.
+    const answers = async (word) => (await knock())[2] === `${word} ä\n`
+    const eventuallyAnswers = (word) => eventually(() => answers(word), { limit: 60_000, what: `${word}\n${dev.text()}` })
+    const changed = async (word, files) => {
+      // Saved again and again: what is saved while it works on a change escapes the CLI.
+      let saved = 0
+      const attempt = async () => {
+        if (await answers(word)) return true
+        if (Date.now() - saved > 8000) {
+          for (const [path, text] of Object.entries(files)) writeFileSync(join(folder, path), text)
+          saved = Date.now()
+        }
+        return false
+      }
+      await eventually(attempt, { limit: 60_000, what: `${word}\n${dev.text()}` })
+    }
+    await changed('heard', { 'src/index.ts': DEV_CODE('heard') })
+    const more = "wave: { input: { schema: z.object({}) }, output: { schema: z.object({ times: z.number() }) } },"
+    const definition = DEV_DEFINITION(name, more)
+    await changed('seen', { 'integration.definition.ts': definition, 'src/index.ts': DEV_CODE('seen', 'wave: async () => ({ times: 2 }),') })
+    await eventually(async () => 'wave' in (await integration()).actions, { limit: 30_000, what: dev.text() })
+    const instance = async () => (await bot(owner.id)).integrations[dev.id]
+    await eventually(async () => (await instance()).status === 'registered', { limit: 30_000, what: 'the registration of the change' })
+    assert.ok((await told()).length > 1, 'it was told again')
+    assert.deepEqual((await client.callAction({ type: 'greeter:wave', input: {} })).output, { times: 2 })
+
+    // Ctrl-C ends the code and the tunnel; what the server knows stays, for the next time.
+    await dev.interrupt()
+    assert.equal(await dev.isListening(), false)
+    await eventually(async () => (await fetch(`${made.url}/health`)).status === 404, { what: 'the end of the tunnel' })
+    assert.equal((await knock())[0], 404)
+    assert.equal((await integration()).id, dev.id)
+    const again = await run()
+    assert.equal(again.id, dev.id, again.text())
+    await eventuallyAnswers('seen')
+    await eventually(async () => (await instance()).status === 'registered', { limit: 30_000, what: 'the registration of the next time' })
+    assert.deepEqual(await greet('Bo'), { text: 'Hello Bo' })
+
+    // Deleted, it leaves its bots, and its code hears of it.
+    await cli.ok('integrations delete', dev.id)
+    assert.deepEqual((await bot(owner.id)).integrations, {})
+    await eventually(() => again.text().includes(`goodbye ${owner.id}`), { what: `the farewell\n${again.text()}` })
+    assert.equal((await fetch(`${hook}/x`)).status, 404)
+    await again.interrupt()
+  })
+
   everyCli('bp serve: the bot runs here, and is called where it says', async (cli) => {
     const folder = await cli.project('bot', unique('bot'), { 'src/index.ts': BOT() })
     await cli.ok('build', { cwd: folder })

@@ -95,7 +95,7 @@ export class Cli {
         reject(new Error(`bp ${args.join(' ')} ended with ${code}:\n${said}`))
       })
     })
-    return { text: () => said, stop: () => stop(child) }
+    return { text: () => said, stop: () => stop(child), interrupt: () => interrupt(child) }
   }
 
   #options(command, rest) {
@@ -162,6 +162,13 @@ function stop(child) {
     child.kill('SIGKILL')
   }
   return ended
+}
+
+/** What Ctrl-C does: all processes of the group are told. Answers how the command ended. */
+function interrupt(child) {
+  const ended = new Promise((resolve) => child.on('close', (code, signal) => resolve({ code, signal })))
+  process.kill(-child.pid, 'SIGINT')
+  return ended.finally(() => running.delete(child))
 }
 
 /** A port that nobody listens on. */

@@ -17,7 +17,7 @@ const DOCUMENTS = ['cloud/runtime', 'cloud/admin', 'duologue'].map((name) =>
  * Fields we send beyond the documents, by component schema or operation. A bot's `url` says where it
  * runs, `blocked` that it may not write: both can be set, so both can be seen.
  */
-const OURS = { Bot: ['blocked', 'url'] }
+const OURS = { Bot: ['authentication', 'blocked', 'url'] }
 
 const TIMESTAMP = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/
 const ERROR_ID = /^err_\d{14}x[0-9A-F]{8}$/

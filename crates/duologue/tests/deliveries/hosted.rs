@@ -4,6 +4,7 @@ use super::on_both;
 
 on_both! {
     uploaded_code_answers_and_its_log_can_be_followed
+    code_that_crashes_at_its_start_is_waited_for
     a_new_deployment_takes_over_between_two_messages
     an_integration_that_is_hosted_speaks_to_both_owners
     a_stopped_server_leaves_nothing
@@ -103,6 +104,60 @@ mod case {
         assert_eq!(place.server.number("SELECT COUNT(*) FROM hosted_tokens").await, 1);
         let admin = place.server.client().with_workspace(&place.server.workspace).unwrap();
         assert!(admin.list_bot_api_keys(place.server.bot.as_str()).await.unwrap().is_empty());
+    }
+
+    /// Code that crashes as often as said when it is started.
+    fn crashing(times: usize, crashes: &Path, code: &str) -> String {
+        let file = json!(crashes);
+        format!(
+            "const fs = require('node:fs')\n\
+             fs.appendFileSync({file}, 'x')\n\
+             if (fs.readFileSync({file}, 'utf8').length <= {times}) throw new Error('not today')\n{code}"
+        )
+    }
+
+    pub async fn code_that_crashes_at_its_start_is_waited_for(database: Option<String>) {
+        let folder = tempfile::tempdir().unwrap();
+        let (of_bot, of_integration) = (folder.path().join("bot"), folder.path().join("integration"));
+        // Node keeps confined code from counting in a file.
+        let place = place(database.as_deref(), &["--hosted-confined", "false"]).await;
+        let admin = place.server.client().with_workspace(&place.server.workspace).unwrap();
+        let carrying = "exports.handler = async (request) => {\
+            if (request.headers['x-bp-operation'] !== 'message_created') return\n\
+            console.log('carried ' + JSON.parse(request.body).payload.text) }";
+        place.change_bot(json!({ "code": crashing(5, &of_bot, &bundle("steady")) })).await;
+        let carrying = crashing(4, &of_integration, carrying);
+        admin.update_integration(&place.integration, json!({ "code": carrying })).await.unwrap();
+
+        let mut conversations = Vec::new();
+        for _ in 0..3 {
+            conversations.push(place.conversation().await);
+        }
+        for number in 0..4 {
+            for (conversation, user) in &conversations {
+                place.people.create_message(text(conversation, user, &number.to_string())).await.unwrap();
+            }
+        }
+        for (conversation, _) in &conversations {
+            let answers = place.wait_for_answers(conversation, 4).await;
+            assert_eq!(answers, ["steady blue 0", "steady blue 1", "steady blue 2", "steady blue 3"]);
+        }
+        place.wait_for(EventStatus::Processed, 12).await;
+        assert_eq!(std::fs::read_to_string(&of_bot).unwrap().len(), 6, "five times in vain");
+        // Waiting was no attempt; neither was it for the messages that its integration carried.
+        until(async || place.server.number("SELECT COUNT(*) FROM outbox").await == 0).await;
+        let carried = async || {
+            let own = admin.get_integration_logs(&place.integration, Timestamp::from_millis(0)).all().await.unwrap();
+            own.into_iter().filter(|line| line.message.starts_with("carried")).count()
+        };
+        until(async || carried().await == 12).await;
+        assert!(std::fs::read_to_string(&of_integration).unwrap().len() >= 5);
+        let attempts = "SELECT COUNT(*) FROM delivery_attempts WHERE attempt > 1 OR outcome <> 'processed'";
+        assert_eq!(place.server.number(attempts).await, 0);
+        assert_eq!(place.server.number("SELECT COUNT(*) FROM dead_letters").await, 0);
+        let complaint = "The process did not start: ";
+        let lines = place.log().await;
+        assert_eq!(lines.iter().filter(|line| line.message.starts_with(complaint)).count(), 5, "{lines:?}");
     }
 
     pub async fn a_new_deployment_takes_over_between_two_messages(database: Option<String>) {

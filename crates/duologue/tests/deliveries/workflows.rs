@@ -2,12 +2,13 @@
 
 use super::on_both;
 
-on_both! { acknowledged_workflows_continue_and_others_fail }
+on_both! { acknowledged_workflows_continue_and_others_fail the_bot_hears_what_becomes_of_children }
 
 mod case {
     use std::sync::{Arc, OnceLock};
 
-    use duologue_client::{Client, CreateWorkflow, UpdateWorkflow, WorkflowStatus};
+    use duologue_client::{Client, CreateWorkflow, EventStatus, UpdateWorkflow, WorkflowStatus};
+    use serde_json::{Value, json};
 
     use crate::{
         Place,
@@ -74,5 +75,89 @@ mod case {
         assert!(gaps[2] > gaps[0], "{gaps:?}");
         let cancel = UpdateWorkflow::new().status(WorkflowStatus::Cancelled);
         place.bot.update_workflow(&forever, cancel).await.unwrap();
+    }
+
+    pub async fn the_bot_hears_what_becomes_of_children(database: Option<String>) {
+        let bot = TestBot::serve(|call, _| async move {
+            // Once each, whatever the answer.
+            match call.event()["payload"]["childWorkflow"]["name"].as_str() {
+                Some("refused") => Reply::Status(400, r#"{"message":"no"}"#),
+                _ => Reply::Well,
+            }
+        })
+        .await;
+        let place = Place::start(database.as_deref(), &bot, &[]).await;
+        let (conversation, user) = place.conversation().await;
+        let make = async |new: CreateWorkflow| place.bot.create_workflow(new).await.unwrap();
+        let parent = CreateWorkflow::new("parent", WorkflowStatus::Listening)
+            .conversation_id(conversation.clone())
+            .user_id(user.clone());
+        let parent = make(parent).await;
+        let child = async |name: &str| {
+            make(CreateWorkflow::new(name, WorkflowStatus::Listening).parent_workflow_id(parent.id.clone())).await
+        };
+        let told = async |count: usize| -> Value {
+            until(async || bot.count() == count).await;
+            bot.calls()[count - 1].event().clone()
+        };
+        let end = async |id, update: UpdateWorkflow| place.bot.update_workflow(id, update).await.unwrap();
+
+        let done = child("done").await;
+        let output = UpdateWorkflow::new().status(WorkflowStatus::Completed).output(json!({"n": 3}));
+        end(&done.id, output).await;
+        let event = told(1).await;
+        assert_eq!((&event["type"], &event["status"]), (&json!("workflow_update"), &json!("pending")));
+        assert_eq!(bot.calls()[0].header("x-bp-type"), "workflow_update");
+        let payload = &event["payload"];
+        assert_eq!(payload["type"], "child_workflow_finished");
+        assert_eq!(
+            (&payload["workflow"]["id"], &payload["workflow"]["status"]),
+            (&json!(parent.id), &json!("listening"))
+        );
+        let theirs = &payload["childWorkflow"];
+        assert_eq!((&theirs["id"], &theirs["parentWorkflowId"]), (&json!(done.id), &json!(parent.id)));
+        assert_eq!((&theirs["status"], &theirs["output"]), (&json!("completed"), &json!({"n": 3})));
+        assert_eq!(payload["conversation"]["id"], conversation.as_str());
+        assert_eq!(payload["user"]["id"], user.as_str());
+
+        let failed = child("refused").await;
+        end(&failed.id, UpdateWorkflow::new().status(WorkflowStatus::Failed).failure_reason("no luck")).await;
+        let payload = told(2).await["payload"].take();
+        assert_eq!(payload["type"], "child_workflow_finished");
+        let reason = &payload["childWorkflow"]["failureReason"];
+        assert_eq!((&payload["childWorkflow"]["status"], reason), (&json!("failed"), &json!("no luck")));
+
+        // The bot hears of a time-out as of the child's own, and as of the parent's child.
+        let late = CreateWorkflow::new("late", WorkflowStatus::Listening).parent_workflow_id(parent.id.clone());
+        make(late.timeout_at(duologue_sdk::now().plus_millis(50))).await;
+        until(async || bot.count() == 4).await;
+        let mut kinds: Vec<String> =
+            bot.calls()[2..].iter().map(|call| call.event()["payload"]["type"].as_str().unwrap().to_owned()).collect();
+        kinds.sort();
+        assert_eq!(kinds, ["child_workflow_finished", "workflow_timedout"]);
+
+        let gone = child("gone").await;
+        place.bot.delete_workflow(&gone.id).await.unwrap();
+        let payload = told(5).await["payload"].take();
+        assert_eq!(
+            (&payload["type"], &payload["childWorkflow"]["id"]),
+            (&json!("child_workflow_deleted"), &json!(gone.id))
+        );
+        assert_eq!(payload["workflow"]["id"], json!(parent.id));
+
+        // Nothing of that was to be acknowledged: no event comes again, and the parent is as it was.
+        place.wait_for(EventStatus::Processed, 4).await;
+        place.wait_for(EventStatus::Failed, 1).await;
+        assert_eq!(bot.count(), 5);
+        assert_eq!(place.bot.get_workflow(&parent.id).await.unwrap().status, WorkflowStatus::Listening);
+        // Without a parent nobody hears of it.
+        place.bot.delete_workflow(&parent.id).await.unwrap();
+        let alone = child_of_nobody(&place.bot).await;
+        place.bot.delete_workflow(&alone).await.unwrap();
+        assert_eq!(place.events().await.len(), 5);
+    }
+
+    async fn child_of_nobody(client: &Client) -> duologue_client::id::WorkflowId {
+        client.create_workflow(CreateWorkflow::new("alone", WorkflowStatus::Listening)).await.unwrap().id
     }
 }

@@ -106,6 +106,6 @@ async fn validate_update(call: Call) -> Answer {
 }
 
 async fn delete(call: Call) -> Answer {
-    call.app.store.delete_integration(actor(&call)?, call.param(0)).await?;
+    call.app.calls.delete_integration(actor(&call)?, call.param(0)).await?;
     call::empty()
 }

@@ -41,6 +41,17 @@ impl BotType {
     }
 }
 
+/// How a bot's code knows that it is this server that calls (`spec/cloud/bridge-protocol.md` § 9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Authentication {
+    /// As Cloud's own runners do; here it is kept, without effect.
+    #[serde(rename = "iam")]
+    Iam,
+    /// Calls are signed.
+    #[serde(rename = "hmac-sha256")]
+    Signature,
+}
+
 /// What a bot's state is kept for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -203,6 +214,9 @@ pub struct Definition {
     pub medias: Vec<Media>,
     /// How it was made.
     pub r#type: BotType,
+    /// How its code knows who calls. No part of its versions: it belongs to whoever serves the code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authentication: Option<Authentication>,
 }
 
 /// A change to a bot, or what a new one is made of. Absent members stay; in maps, entries are
@@ -267,6 +281,9 @@ pub struct Change {
     pub(crate) sealed: Map<Option<Sealed>>,
     /// How it was made.
     pub r#type: Option<BotType>,
+    /// How its code knows who calls; `null` removes.
+    #[serde(deserialize_with = "parts::nullable")]
+    pub authentication: Option<Option<Authentication>>,
 }
 
 /// A change to [`Configuration`].
@@ -334,7 +351,9 @@ impl Change {
     /// Applies what concerns the definition itself, and checks the result.
     pub(crate) fn apply(&self, to: &mut Definition) -> Result<(), Refusal> {
         if let Some(whole) = &self.whole {
+            let authentication = to.authentication;
             to.clone_from(whole);
+            to.authentication = authentication;
         }
         self.user.apply(&mut to.user);
         self.conversation.apply(&mut to.conversation);
@@ -366,6 +385,7 @@ impl Change {
         set(&self.always_alive, &mut to.always_alive);
         set(&self.medias, &mut to.medias);
         set(&self.r#type, &mut to.r#type);
+        set(&self.authentication, &mut to.authentication);
         if self.description.is_some() {
             to.description.clone_from(&self.description);
         }

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     Error, Result,
+    callees::{self, INSTANCE_COLUMNS, InstanceCode},
     integrations::{
         self, Head, LifecycleStatus, VerificationStatus, Visibility, definition::ConfigurationIdentifier, registration,
     },
@@ -108,6 +109,12 @@ impl Instance {
     pub fn is_due(&self) -> bool {
         self.status == Status::RegistrationPending && self.register_at.is_some()
     }
+
+    /// Whether its code knows of it, so that it must hear when it goes away. That of one that is due has
+    /// been deployed anew.
+    pub fn is_known(&self) -> bool {
+        self.enabled && (self.status == Status::Registered || self.is_due())
+    }
 }
 
 /// What a change does to one instance.
@@ -122,7 +129,7 @@ pub struct Step {
 impl Step {
     /// The instance whose code is to be told that it goes away, or that it changes.
     pub fn unregisters(&self) -> Option<&Instance> {
-        let old = self.old.as_ref().filter(|old| old.enabled && old.status == Status::Registered)?;
+        let old = self.old.as_ref().filter(|old| old.is_known())?;
         self.new.as_ref().is_none_or(|new| new.status != Status::Registered).then_some(old)
     }
 }
@@ -261,6 +268,22 @@ pub(crate) async fn write(tx: &mut Tx<'_>, bot: &Stored, steps: &[Step]) -> Resu
         }
     }
     Ok(())
+}
+
+/// Removes an integration version from all bots. Answers the instances whose code knew of them.
+pub(crate) async fn remove_all(tx: &mut Tx<'_>, integration: &str) -> Result<Vec<InstanceCode>> {
+    let sql = format!(
+        "SELECT {INSTANCE_COLUMNS} FROM instances i CROSS JOIN integrations g WHERE g.id = i.integration_id \
+         AND i.integration_id = ?1 AND i.enabled = 1 AND (i.status = ?2 OR (i.status = ?3 AND i.register_at IS NOT NULL))"
+    );
+    let known = [Status::Registered.name(), Status::RegistrationPending.name()];
+    let rows = tx.query(&sql, params![integration, known[0], known[1]]).await?;
+    let removed = rows.into_iter().map(|mut row| callees::instance(&mut row)).collect::<Result<_>>()?;
+    let sql = "DELETE FROM action_runs WHERE EXISTS (SELECT 1 FROM instances i WHERE i.integration_id = ?1 \
+               AND i.bot_id = action_runs.bot_id AND i.alias = action_runs.alias)";
+    tx.execute(sql, params![integration]).await?;
+    tx.execute("DELETE FROM instances WHERE integration_id = ?1", params![integration]).await?;
+    Ok(removed)
 }
 
 /// Of the instances of this version the one named like the integration, else the oldest.

@@ -90,7 +90,7 @@ impl Snapshot {
             (one.alias, Plugin { id: one.plugin.head().id.clone(), enabled: one.enabled, settings: one.settings })
         });
         Ok(Snapshot {
-            definition: bot.definition.clone(),
+            definition: Definition { authentication: None, ..bot.definition.clone() },
             code,
             integrations: installed.collect(),
             plugins: plugins.collect(),

@@ -88,6 +88,8 @@ pub struct Outcome {
     pub status: Status,
     /// Why, if it failed.
     pub reason: Option<String>,
+    /// When to tell it again, of one that is pending still.
+    pub again: Option<Timestamp>,
 }
 
 /// Records outcomes.
@@ -103,7 +105,7 @@ impl Script for Record {
             let sql = "SELECT enabled, updated_at, register_every FROM instances WHERE bot_id = ?1 AND alias = ?2 {for_update}";
             let Some(mut row) = tx.query_opt(sql, params![&self.bot, &outcome.alias]).await? else { continue };
             let (enabled, updated_at, every) = (row.bool()?, row.at()?, row.opt_text()?);
-            let registers = matches!(outcome.status, Status::Registered | Status::RegistrationFailed);
+            let registers = !matches!(outcome.status, Status::Unregistered | Status::UnregistrationFailed);
             if enabled != registers || outcome.updated_at.is_some_and(|told| told != updated_at) {
                 continue;
             }
@@ -114,10 +116,13 @@ impl Script for Record {
                 "UPDATE instances SET status = ?3, status_reason = ?4, register_at = ?5 WHERE bot_id = ?1 AND alias = ?2",
                 params![
                     &self.bot, &outcome.alias, outcome.status.name(), reason,
-                    every.map(|every| every.after(tx.now()))
+                    outcome.again.or_else(|| every.map(|every| every.after(tx.now())))
                 ],
             )
             .await?;
+            if outcome.again.is_some() {
+                tx.touches().registrations();
+            }
         }
         Ok(())
     }

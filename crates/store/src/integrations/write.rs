@@ -17,6 +17,7 @@ use super::{
 use crate::{
     Error, Result, Store,
     bots::{instances, parts},
+    callees::InstanceCode,
     catalog, params,
     tx::{Script, Tx},
     vault::Sealed,
@@ -244,15 +245,16 @@ struct Delete {
 }
 
 impl Script for Delete {
-    type Out = ();
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
+    type Out = Vec<InstanceCode>;
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<InstanceCode>> {
         let inside = self.actor.enter(tx, Role::Developer).await?;
         let stored = named(tx, &inside, &self.id, true).await?;
-        if stored.head.dev {
-            tx.execute("DELETE FROM instances WHERE integration_id = ?1", params![&self.id]).await?;
+        let removed = if stored.head.dev {
+            instances::remove_all(tx, &self.id).await?
         } else {
             instances::refuse_if_installed(tx, &self.id).await?;
-        }
+            Vec::new()
+        };
         for sql in [
             "DELETE FROM tokens WHERE integration_id = ?1",
             "DELETE FROM logs WHERE owner = ?1",
@@ -261,7 +263,7 @@ impl Script for Delete {
         ] {
             tx.execute(sql, params![&self.id]).await?;
         }
-        Ok(())
+        Ok(removed)
     }
 }
 
@@ -306,8 +308,8 @@ impl Store {
         self.write(Update { actor, id, change, may_break, dry: true }).await.map(|_| ())
     }
 
-    /// deleteIntegration.
-    pub async fn delete_integration(&self, actor: Actor, id: String) -> Result<()> {
+    /// deleteIntegration. Answers whose code knew of an instance that is gone by that.
+    pub async fn delete_integration(&self, actor: Actor, id: String) -> Result<Vec<InstanceCode>> {
         self.write_rights(Delete { actor, id }).await
     }
 }

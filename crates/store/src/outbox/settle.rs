@@ -35,6 +35,8 @@ pub enum Outcome {
     Ignored(String),
     /// It is tried again after so many milliseconds: why.
     Retry(i64, String),
+    /// Nobody could be called yet; it is looked at again after so many milliseconds. That is no attempt.
+    Wait(i64),
     /// It is given up: why.
     Failed(String),
     /// There is nothing to deliver any more.
@@ -47,6 +49,7 @@ impl Outcome {
             Outcome::Processed => "processed",
             Outcome::Ignored(_) => "ignored",
             Outcome::Retry(..) => "retry",
+            Outcome::Wait(_) => "wait",
             Outcome::Failed(_) => "failed",
             Outcome::Moot => "moot",
         }
@@ -102,12 +105,14 @@ impl Script for Settle {
             return Ok(Settled::NotOurs);
         }
         let present = self.present(tx).await?;
-        let mut done: Vec<Done> = self
-            .done
-            .iter()
-            .filter(|done| present.contains(&(done.row.id.as_str(), done.row.attempts)))
-            .cloned()
-            .collect();
+        let ours = self.done.iter().filter(|done| present.contains(&(done.row.id.as_str(), done.row.attempts)));
+        let mut done = Vec::with_capacity(self.done.len());
+        for one in ours {
+            match one.outcome {
+                Outcome::Wait(after) => self.put_off(tx, one, after, 0).await?,
+                _ => done.push(one.clone()),
+            }
+        }
         workflows::settle(tx, &identity(&self.bot), &mut done).await?;
         self.forget(tx, &done).await?;
         self.note_attempts(tx, &done).await?;
@@ -115,7 +120,7 @@ impl Script for Settle {
         recurring::settle(tx, &self.bot, &done).await?;
         for done in &done {
             match &done.outcome {
-                Outcome::Retry(after, _) => self.put_off(tx, done, *after).await?,
+                Outcome::Retry(after, _) => self.put_off(tx, done, *after, 1).await?,
                 Outcome::Failed(reason) => self.bury(tx, done, reason).await?,
                 _ => {}
             }
@@ -218,10 +223,10 @@ impl Settle {
         Ok(())
     }
 
-    async fn put_off(&self, tx: &mut Tx<'_>, done: &Done, after: i64) -> Result<()> {
+    async fn put_off(&self, tx: &mut Tx<'_>, done: &Done, after: i64, attempts: i64) -> Result<()> {
         let sql = "UPDATE outbox SET attempts = ?3, due_at = ?4 WHERE bot_id = ?1 AND id = ?2";
         let due_at = tx.now().plus_millis(after.max(1));
-        tx.execute(sql, params![&self.bot, &done.row.id, done.row.attempts + 1, due_at]).await?;
+        tx.execute(sql, params![&self.bot, &done.row.id, done.row.attempts + attempts, due_at]).await?;
         Ok(())
     }
 

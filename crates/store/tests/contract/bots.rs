@@ -340,7 +340,39 @@ contract! {
         assert_eq!(refusal(bed.store.delete_shareable_id(target()).await), "ResourceNotFound");
         let missing = Target { alias: Some("other".into()), ..target() };
         assert_eq!(refusal(bed.store.create_shareable_id(missing).await), "ResourceNotFound");
-        let secret = bed.store.rotate_signing_secret(bed.actor(), bed.bot.to_string(), Signer::Bot).await.unwrap();
-        assert_eq!(bed.store.get_bot(bed.actor(), bed.bot.to_string()).await.unwrap().stored.signing_secret, secret);
+    }
+}
+
+contract! {
+    async fn calls_are_signed_if_the_bot_asks_for_it(bed: Bed) {
+        let (store, id) = (&bed.store, bed.bot.to_string());
+        let secret = || async { store.get_bot(bed.actor(), id.clone()).await.unwrap().stored.signing_secret };
+        let signing = || async { store.bot_code(&bed.bot).await.unwrap().unwrap().signing.clone() };
+        let version = store.create_bot_version(bed.actor(), id.clone(), "v1".into(), None).await.unwrap();
+        assert_eq!(signing().await, None);
+        let update = |change: Value| store.update_bot(bed.actor(), id.clone(), of(change));
+        let bot = update(json!({ "authentication": "hmac-sha256" })).await.unwrap();
+        assert_eq!(view(&bot)["authentication"], "hmac-sha256");
+        let first = secret().await;
+        assert_eq!(signing().await.map(|signing| (signing.secret, signing.previous)), Some((first.clone(), None)));
+
+        let before = store.now();
+        let second = store.rotate_signing_secret(bed.actor(), id.clone(), Signer::Bot).await.unwrap();
+        assert_eq!(secret().await, second);
+        let now = signing().await.unwrap();
+        assert!(!format!("{now:?}").contains(&second));
+        let (old, until) = now.previous.unwrap();
+        assert_eq!((now.secret, old), (second, first));
+        assert!((before.millis()..before.millis() + 60_000).contains(&(until.millis() - 24 * 3_600_000)), "{until}");
+
+        // It is the bot's, not its version's.
+        let back = store.bot_version_change(bed.actor(), id.clone(), version.id).await.unwrap();
+        store.update_bot(bed.actor(), id.clone(), back).await.unwrap();
+        assert!(signing().await.is_some());
+        let json = store.bot_json(bed.actor(), id.clone()).await.unwrap();
+        assert!(!json.text().contains("authentication"));
+        update(json!({ "authentication": null })).await.unwrap();
+        assert_eq!(signing().await, None);
+        assert!(serde_json::from_value::<Change>(json!({ "authentication": "md5" })).is_err());
     }
 }
