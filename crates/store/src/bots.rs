@@ -2,13 +2,16 @@
 //!
 //! * `definition` what a bot is made of, and changes to it; `parts` what its definitions share with
 //!   those of integrations; `instances` the integrations installed in it, `plugins` the plugins;
-//!   `versions` what it once was; `shareable` names for others.
+//!   `versions` what it once was; `shareable` names for others; `allowlist` which members may use it;
+//!   `transfer` its move to another workspace.
 
+pub mod allowlist;
 pub mod definition;
 pub mod instances;
 pub mod parts;
 pub mod plugins;
 pub mod shareable;
+mod transfer;
 pub mod versions;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -107,18 +110,20 @@ fn stored(id: BotId, row: &mut Row) -> Result<Stored> {
     })
 }
 
-/// The bot of a workspace, as the path's entity.
+/// The bot of a workspace, as the path's entity, for a member who may use it.
 async fn named(tx: &mut Tx<'_>, inside: &Inside, id: &str, lock: bool) -> Result<Stored> {
     let lock = if lock { " {for_update}" } else { "" };
-    let sql = format!("SELECT {COLUMNS} FROM bots WHERE id = ?1 AND workspace_id = ?2{lock}");
-    let row = tx.query_opt(&sql, params![id, &inside.workspace]).await?;
+    let usable = allowlist::condition("?3", "?4");
+    let sql = format!("SELECT {COLUMNS} FROM bots b WHERE b.id = ?1 AND b.workspace_id = ?2 AND {usable}{lock}");
+    let row = tx.query_opt(&sql, params![id, &inside.workspace, inside.sees_all_bots(), &inside.account]).await?;
     stored(BotId::new(id), &mut row.ok_or_else(|| Refusal::not_found("bot", id))?)
 }
 
-/// Refuses a bot that isn't the workspace's, without reading it.
+/// Refuses a bot that isn't the workspace's, or that the member may not use, without reading it.
 pub(crate) async fn require(tx: &mut Tx<'_>, inside: &Inside, id: &str) -> Result<()> {
-    let found =
-        tx.query_opt("SELECT id FROM bots WHERE id = ?1 AND workspace_id = ?2", params![id, &inside.workspace]).await?;
+    let usable = allowlist::condition("?3", "?4");
+    let sql = format!("SELECT b.id FROM bots b WHERE b.id = ?1 AND b.workspace_id = ?2 AND {usable}");
+    let found = tx.query_opt(&sql, params![id, &inside.workspace, inside.sees_all_bots(), &inside.account]).await?;
     found.map(|_| ()).ok_or_else(|| Refusal::not_found("bot", id).into())
 }
 
@@ -429,6 +434,9 @@ impl Script for Delete {
         for sql in [
             "DELETE FROM tokens WHERE bot_id = ?1",
             "DELETE FROM logs WHERE owner = ?1",
+            "DELETE FROM issue_events WHERE issue_id IN (SELECT id FROM issues WHERE bot_id = ?1)",
+            "DELETE FROM issues WHERE bot_id = ?1",
+            "DELETE FROM bot_allowlist WHERE bot_id = ?1",
             "DELETE FROM bot_code WHERE bot_id = ?1",
             "DELETE FROM instances WHERE bot_id = ?1",
             "DELETE FROM bot_plugins WHERE bot_id = ?1",
@@ -516,6 +524,7 @@ impl Script for List {
         ));
         query.and("b.workspace_id =", &inside.workspace);
         query.and("b.dev =", self.dev);
+        allowlist::filter(&mut query, &inside);
         for (key, value) in &self.tags {
             self.tagged(&mut query, key, value);
         }
@@ -602,6 +611,13 @@ impl Script for DeleteKey {
     type Out = ();
     async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
         let inside = self.actor.enter(tx, Role::Developer).await?;
+        let missing = || Refusal::not_found("bot key", &self.id);
+        let bot = tx.query_opt("SELECT bot_id FROM tokens WHERE id = ?1", params![&self.id]).await?;
+        let bot = bot.ok_or_else(missing)?.opt_text()?.ok_or_else(missing)?;
+        match require(tx, &inside, &bot).await {
+            Err(Error::Refused(_)) => return Err(missing().into()),
+            other => other?,
+        }
         let sql = "SELECT t.account_id FROM tokens t CROSS JOIN bots b WHERE b.id = t.bot_id AND t.id = ?1 AND b.workspace_id = ?2";
         account::delete_key(tx, &inside, &self.actor.account, sql, &self.id, "bot key").await
     }
@@ -631,7 +647,9 @@ impl Script for Introspect {
         let workspace_id = row.ok_or_else(|| Refusal::not_found("bot", &self.bot))?.text()?;
         let user_id = match &self.principal {
             Principal::Account(account) => match workspaces::role(tx, &workspace_id, account).await? {
-                Some(role) if role >= Role::Viewer => account.clone(),
+                Some(role) if role >= Role::Viewer && allowlist::admits(tx, &self.bot, account, role).await? => {
+                    account.clone()
+                }
                 _ => return Err(Refusal::forbidden("this token's account may not use this bot").into()),
             },
             Principal::Bot(own) if own.as_str() == self.bot => self.bot.clone(),

@@ -10,6 +10,7 @@ pub mod definition;
 mod list;
 pub(crate) mod ranges;
 pub mod registration;
+mod verification;
 
 use std::collections::BTreeMap;
 
@@ -104,7 +105,7 @@ impl Head {
     }
 
     /// Whether bots of this workspace may have it installed.
-    fn is_usable_by(&self, workspace: &str) -> bool {
+    pub(crate) fn is_usable_by(&self, workspace: &str) -> bool {
         self.workspace_id == workspace || (!self.dev && self.visibility != Visibility::Private)
     }
 }

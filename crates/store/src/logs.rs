@@ -18,7 +18,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    Result, Store,
+    Result, Store, bots,
     page::{Page, PageRequest, Query},
     params,
     sql::{Param, Row},
@@ -361,12 +361,15 @@ impl Script for List {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Page<Line>> {
         let inside = self.actor.enter(tx, Role::Viewer).await?;
-        let (what, sql) = match self.owner {
-            Owner::Bot(_) => ("bot", "SELECT id FROM bots WHERE id = ?1 AND workspace_id = ?2"),
-            Owner::Integration(_) => ("integration", "SELECT id FROM integrations WHERE id = ?1 AND workspace_id = ?2"),
-        };
         let id = self.owner.id();
-        tx.query_opt(sql, params![id, &inside.workspace]).await?.ok_or_else(|| Refusal::not_found(what, id))?;
+        match self.owner {
+            Owner::Bot(_) => bots::require(tx, &inside, id).await?,
+            Owner::Integration(_) => {
+                let sql = "SELECT id FROM integrations WHERE id = ?1 AND workspace_id = ?2";
+                let found = tx.query_opt(sql, params![id, &inside.workspace]).await?;
+                found.ok_or_else(|| Refusal::not_found("integration", id))?;
+            }
+        }
         let mut query = Query::new(
             "SELECT e.at, e.id, e.level, e.message, e.user_id, e.conversation_id, e.workflow_id FROM logs e WHERE 1 = 1",
         );

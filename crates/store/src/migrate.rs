@@ -14,6 +14,7 @@ pub(crate) const MIGRATIONS: &[(&str, &str)] = &[
     ("logs", include_str!("../migrations/0005_logs.sql")),
     ("integrations", include_str!("../migrations/0006_integrations.sql")),
     ("webhooks", include_str!("../migrations/0007_webhooks.sql")),
+    ("platform_more", include_str!("../migrations/0008_platform_more.sql")),
 ];
 
 /// The version that this binary writes.

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Error, Result, Store,
     account::{self, Keeper},
+    bots::allowlist,
     page::{Page, PageRequest, Query},
     params,
     sql::Row,
@@ -34,6 +35,8 @@ pub struct Actor {
 /// An [`Actor`] whose membership was checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Inside {
+    /// The account.
+    pub(crate) account: String,
     /// The workspace.
     pub(crate) workspace: String,
     /// What the account may do in it.
@@ -66,7 +69,7 @@ impl Actor {
         let role = role.ok_or_else(|| {
             Refusal::forbidden("this account is no member of the workspace that x-workspace-id names")
         })?;
-        let inside = Inside { workspace, role };
+        let inside = Inside { account: self.account.clone(), workspace, role };
         inside.require(least)?;
         Ok(inside)
     }
@@ -157,7 +160,7 @@ async fn named(tx: &mut Tx<'_>, account: &str, id: &str) -> Result<(Workspace, I
     let missing = || Refusal::not_found("workspace", id);
     let role = role(tx, id, account).await?.ok_or_else(missing)?;
     let workspace = find(tx, id).await?.ok_or_else(missing)?;
-    Ok((workspace, Inside { workspace: id.to_owned(), role }))
+    Ok((workspace, Inside { account: account.to_owned(), workspace: id.to_owned(), role }))
 }
 
 /// A new workspace with its owner as its only member.
@@ -745,7 +748,7 @@ impl Script for DeleteMember {
             release_owner(tx, &inside.workspace, &account).await?;
         }
         tx.execute("DELETE FROM members WHERE id = ?1", params![&self.id]).await?;
-        Ok(())
+        allowlist::forget_member(tx, &inside.workspace, &account).await
     }
 }
 

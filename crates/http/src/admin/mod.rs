@@ -16,6 +16,7 @@ mod introspect;
 mod logs;
 mod plugins;
 mod shareable;
+mod sharing;
 mod versions;
 mod webhooks;
 mod workspace_members;
@@ -45,6 +46,7 @@ pub(crate) const ROUTES: &[&[Route]] = &[
     logs::ROUTES,
     plugins::ROUTES,
     shareable::ROUTES,
+    sharing::ROUTES,
     versions::ROUTES,
     webhooks::ROUTES,
     workspace_members::ROUTES,

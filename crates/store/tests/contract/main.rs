@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod accounts;
+mod allowlist;
 mod bots;
 mod catalog;
 mod conversations;
@@ -23,6 +24,7 @@ mod secrets;
 mod states;
 mod tags;
 mod timers;
+mod transfer;
 mod users;
 mod v12;
 mod webhooks;
