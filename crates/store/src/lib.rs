@@ -20,7 +20,7 @@
 //! * `vault` secrets of bots and integrations, encrypted.
 //! * `access` tokens and who they are; `account`, `workspaces`, `bots`, `integrations`, `catalog`:
 //!   the admin data; `callees` whom the server calls for them. `setup` the first start.
-//! * `logs` of bots and integrations; `hosted` the code that the server runs, and its tokens.
+//! * `logs` of bots and integrations, `issues` that they report; `hosted` the code that the server runs, and its tokens.
 //! * `actions` what bots have bots and integrations do.
 //! * `v12` bots made for Botpress v12: accounts, memories, key-value stores, turns.
 //! * `outbox` what must be delivered, and how deliveries ended; `recurring` events of a schedule.
@@ -44,6 +44,7 @@ pub mod hosted;
 pub mod idempotency;
 pub mod import;
 pub mod integrations;
+pub mod issues;
 pub mod live;
 pub mod logs;
 pub mod maintenance;
@@ -184,6 +185,17 @@ impl Store {
             Engine::Sqlite(engine) => engine.read(script),
             Engine::Postgres(engine) => engine.read(script).await,
         }
+    }
+
+    /// The same for a script that reads more than a page: on SQLite on a thread of its own, where it holds up
+    /// nobody else.
+    pub(crate) async fn read_aside<S: Script>(self: &Arc<Self>, script: S) -> Result<S::Out> {
+        if let Engine::Postgres(engine) = &self.engine {
+            return engine.read(&script).await;
+        }
+        let (store, runtime) = (self.clone(), tokio::runtime::Handle::current());
+        let read = tokio::task::spawn_blocking(move || runtime.block_on(store.read(&script)));
+        read.await.map_err(|error| Error::Database(format!("a long read ended: {error}")))?
     }
 
     /// What commits wake.

@@ -3,6 +3,7 @@
 //! Who may do what is decided in the store; here a request's account and workspace are read.
 
 mod account;
+mod analytics;
 mod assets;
 mod baks;
 mod bots;
@@ -13,6 +14,7 @@ mod iaks;
 mod integrations;
 mod interfaces;
 mod introspect;
+mod issues;
 mod logs;
 mod plugins;
 mod shareable;
@@ -33,6 +35,7 @@ use crate::{
 
 pub(crate) const ROUTES: &[&[Route]] = &[
     account::ROUTES,
+    analytics::ROUTES,
     assets::ROUTES,
     baks::ROUTES,
     bots::ROUTES,
@@ -43,6 +46,7 @@ pub(crate) const ROUTES: &[&[Route]] = &[
     integrations::ROUTES,
     interfaces::ROUTES,
     introspect::ROUTES,
+    issues::ROUTES,
     logs::ROUTES,
     plugins::ROUTES,
     shareable::ROUTES,

@@ -8,6 +8,7 @@
 
 mod accounts;
 mod allowlist;
+mod analytics;
 mod bots;
 mod catalog;
 mod conversations;
@@ -16,6 +17,7 @@ mod groups;
 mod hosted;
 mod idempotency;
 mod integrations;
+mod issues;
 mod logs;
 mod messages;
 mod outbox;
