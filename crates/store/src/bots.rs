@@ -29,6 +29,7 @@ use crate::{
     Error, Result, Store,
     access::Principal,
     account::{self, Subject},
+    audit::{self, Action},
     page::{Page, PageRequest, Query, Sort, SortField},
     params, recurring,
     sql::Row,
@@ -349,6 +350,7 @@ impl Script for Create {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Bot> {
         let inside = self.actor.enter(tx, Role::Developer).await?;
         let bot = insert(tx, &inside.workspace, Some(&self.actor.account), &self.new).await?;
+        note(tx, &inside, Action::CreateBot, &bot, None).await?;
         with_instances(tx, bot).await
     }
 }
@@ -416,6 +418,8 @@ impl Script for Update {
         save(tx, &bot).await?;
         rest(tx, &bot, &self.change).await?;
         note_hearing(tx, &bot).await?;
+        let deployed = self.change.code.is_some() || self.change.url.is_some();
+        note(tx, &inside, if deployed { Action::DeployBot } else { Action::UpdateBot }, &bot, None).await?;
         with_instances(tx, bot).await
     }
 }
@@ -470,8 +474,15 @@ impl Script for Delete {
         ] {
             tx.execute(sql, params![&bot.id]).await?;
         }
-        crate::webhooks::manage::forget_bot(tx, &bot.id).await
+        crate::webhooks::manage::forget_bot(tx, &bot.id).await?;
+        note(tx, &inside, Action::DeleteBot, &bot, None).await
     }
+}
+
+/// Notes what a member did to a bot.
+async fn note(tx: &mut Tx<'_>, inside: &Inside, action: Action, bot: &Stored, value: Option<&str>) -> Result<()> {
+    let (workspace, account) = (&inside.workspace, &inside.account);
+    audit::note(tx, audit::Entry { workspace, account, action, id: bot.id.as_str(), name: &bot.name, value }).await
 }
 
 /// A bot in a list.

@@ -19,7 +19,7 @@
 //!   `tasks`, `tag_index`, `analytics`, `import`: the runtime data.
 //! * `vault` secrets of bots and integrations, encrypted.
 //! * `access` tokens and who they are; `account`, `workspaces`, `bots`, `integrations`, `catalog`:
-//!   the admin data; `callees` whom the server calls for them. `setup` the first start.
+//!   the admin data; `audit` who changed it; `callees` whom the server calls for them. `setup` the first start.
 //! * `logs` of bots and integrations, `issues` that they report; `hosted` the code that the server runs, and its tokens.
 //! * `actions` what bots have bots and integrations do.
 //! * `v12` bots made for Botpress v12: accounts, memories, key-value stores, turns.
@@ -32,6 +32,7 @@ pub mod access;
 pub mod account;
 pub mod actions;
 pub mod analytics;
+pub mod audit;
 pub mod bots;
 pub mod callees;
 pub mod catalog;

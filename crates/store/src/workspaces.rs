@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Error, Result, Store,
     account::{self, Keeper},
+    audit::{self, Action},
     bots::allowlist,
     page::{Page, PageRequest, Query},
     params,
@@ -156,7 +157,7 @@ async fn find(tx: &mut Tx<'_>, id: &str) -> Result<Option<Workspace>> {
 }
 
 /// The workspace, for one of its members.
-async fn named(tx: &mut Tx<'_>, account: &str, id: &str) -> Result<(Workspace, Inside)> {
+pub(crate) async fn named(tx: &mut Tx<'_>, account: &str, id: &str) -> Result<(Workspace, Inside)> {
     let missing = || Refusal::not_found("workspace", id);
     let role = role(tx, id, account).await?.ok_or_else(missing)?;
     let workspace = find(tx, id).await?.ok_or_else(missing)?;
@@ -244,7 +245,9 @@ struct Create {
 impl Script for Create {
     type Out = Workspace;
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Workspace> {
-        insert(tx, &self.account, &self.name, None).await
+        let made = insert(tx, &self.account, &self.name, None).await?;
+        note_workspace(tx, &self.account, Action::CreateWorkspace, &made).await?;
+        Ok(made)
     }
 }
 
@@ -361,6 +364,7 @@ impl Script for Update {
             ],
         )
         .await?;
+        note_workspace(tx, &self.account, Action::UpdateWorkspace, &after).await?;
         Ok(after)
     }
 }
@@ -391,6 +395,7 @@ impl Script for Delete {
             "DELETE FROM tokens WHERE integration_id IN (SELECT id FROM integrations WHERE workspace_id = ?1)",
             "DELETE FROM integrations WHERE workspace_id = ?1",
             "DELETE FROM members WHERE workspace_id = ?1",
+            "DELETE FROM audit_records WHERE workspace_id = ?1",
             "DELETE FROM workspaces WHERE id = ?1",
         ] {
             tx.execute(sql, params![id]).await?;
@@ -636,6 +641,17 @@ async fn insert_member(tx: &mut Tx<'_>, workspace: &str, account: &str, role: Ro
     Ok(())
 }
 
+async fn note_workspace(tx: &mut Tx<'_>, account: &str, action: Action, of: &Workspace) -> Result<()> {
+    let entry = audit::Entry { workspace: &of.id, account, action, id: &of.id, name: &of.name, value: None };
+    audit::note(tx, entry).await
+}
+
+async fn note_member(tx: &mut Tx<'_>, inside: &Inside, action: Action, of: &Member) -> Result<()> {
+    let (workspace, account) = (&inside.workspace, &inside.account);
+    let value = Some(of.role.name());
+    audit::note(tx, audit::Entry { workspace, account, action, id: &of.id, name: &of.email, value }).await
+}
+
 /// Hands the workspace to its oldest other owner, since this one leaves. Refused if there is none.
 pub(crate) async fn release_owner(tx: &mut Tx<'_>, workspace: &str, leaving: &str) -> Result<()> {
     let sql = "SELECT name, owner_id FROM workspaces WHERE id = ?1 {for_update}";
@@ -702,7 +718,9 @@ impl Script for CreateMember {
             return Err(Refusal::new(ErrorKind::AlreadyExists, text).into());
         }
         insert_member(tx, &inside.workspace, &account.id, self.role).await?;
-        find_member(tx, &inside.workspace, "m.account_id", &account.id).await
+        let member = find_member(tx, &inside.workspace, "m.account_id", &account.id).await?;
+        note_member(tx, &inside, Action::AddWorkspaceMember, &member).await?;
+        Ok(member)
     }
 }
 
@@ -725,6 +743,7 @@ impl Script for UpdateMember {
         }
         tx.execute("UPDATE members SET role = ?2 WHERE id = ?1", params![&self.id, role.name()]).await?;
         member.role = role;
+        note_member(tx, &inside, Action::UpdateWorkspaceMember, &member).await?;
         Ok(member)
     }
 }
@@ -740,7 +759,7 @@ impl Script for DeleteMember {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
         let inside = self.actor.enter(tx, Role::Billing).await?;
         let member = find_member(tx, &inside.workspace, "m.id", &self.id).await?;
-        let account = member.user_id.unwrap_or_default();
+        let account = member.user_id.clone().unwrap_or_default();
         if account != self.actor.account {
             manages(inside.role, member.role)?;
         }
@@ -748,7 +767,8 @@ impl Script for DeleteMember {
             release_owner(tx, &inside.workspace, &account).await?;
         }
         tx.execute("DELETE FROM members WHERE id = ?1", params![&self.id]).await?;
-        allowlist::forget_member(tx, &inside.workspace, &account).await
+        allowlist::forget_member(tx, &inside.workspace, &account).await?;
+        note_member(tx, &inside, Action::RemoveWorkspaceMember, &member).await
     }
 }
 

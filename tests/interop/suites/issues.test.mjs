@@ -9,18 +9,14 @@ const report = (title, what, count) => console.log(JSON.stringify({
   data: { what: { raw: what, pretty: what.toUpperCase() }, count: { raw: String(count) } }, groupBy: ['what'],
 }))
 exports.default = {
-  start: (port) => require('http').createServer((request, response) => {
-    let text = ''
-    request.on('data', (chunk) => { text += chunk })
-    request.on('end', () => {
-      if (request.headers['x-bp-operation'] === 'event_received') {
-        report('Too much mail', 'mail', 1)
-        report('Too much mail', 'mail', 2)
-        report('Too much chat', 'chat', 3)
-      }
-      response.end('{}')
-    })
-  }).listen(port),
+  handler: async ({ headers }) => {
+    if (headers['x-bp-operation'] === 'event_received') {
+      report('Too much mail', 'mail', 1)
+      report('Too much mail', 'mail', 2)
+      report('Too much chat', 'chat', 3)
+    }
+    return { status: 200, body: '{}' }
+  },
 }
 `
 

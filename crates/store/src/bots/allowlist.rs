@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 use duologue_model::{Error as Refusal, admin::Role};
 use serde::{Deserialize, Serialize};
 
-use super::require;
+use super::{named, note, require};
 use crate::{
     Result, Store,
+    audit::Action,
     page::Query,
     params,
     tx::{Script, Tx},
@@ -78,6 +79,16 @@ pub enum Setting {
     SelectedUsers,
 }
 
+impl Setting {
+    /// The word on the wire.
+    fn name(self) -> &'static str {
+        match self {
+            Setting::AllWorkspaceUsers => "ALL_WORKSPACE_USERS",
+            Setting::SelectedUsers => "SELECTED_USERS",
+        }
+    }
+}
+
 /// Somebody who is listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Listed {
@@ -133,7 +144,7 @@ impl Script for Update {
     type Out = ();
     async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
         let inside = self.actor.enter(tx, Role::Manager).await?;
-        require(tx, &inside, &self.bot).await?;
+        let bot = named(tx, &inside, &self.bot, true).await?;
         let (added, removed): (Vec<_>, Vec<_>) = self.change.users.iter().partition(|(_, listed)| **listed);
         self.refuse_strangers(tx, &inside, &added).await?;
         let rows = added.iter().flat_map(|(account, _)| params![&self.bot, *account].to_vec()).collect::<Vec<_>>();
@@ -146,7 +157,7 @@ impl Script for Update {
             let restricted = setting == Setting::SelectedUsers;
             tx.execute("UPDATE bots SET restricted = ?2 WHERE id = ?1", params![&self.bot, restricted]).await?;
         }
-        Ok(())
+        note(tx, &inside, Action::UpdateBot, &bot, self.change.setting.map(Setting::name)).await
     }
 }
 

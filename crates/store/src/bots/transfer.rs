@@ -2,11 +2,13 @@
 
 use duologue_model::{Error as Refusal, ErrorKind, admin::Role};
 
-use super::{allowlist, instances, named, plugins};
+use super::{allowlist, instances, named, note, plugins};
 use crate::{
-    Result, Store, params,
+    Result, Store,
+    audit::Action,
+    params,
     tx::{Script, Tx},
-    workspaces::{self, Actor},
+    workspaces::{self, Actor, Inside},
 };
 
 struct Transfer {
@@ -30,7 +32,12 @@ impl Script for Transfer {
         let now = tx.now().max(bot.updated_at.plus_millis(1));
         let sql = "UPDATE bots SET workspace_id = ?2, updated_at = ?3 WHERE id = ?1";
         tx.execute(sql, params![&bot.id, &self.target, now]).await?;
-        allowlist::keep_members(tx, &self.bot, &self.target).await
+        allowlist::keep_members(tx, &self.bot, &self.target).await?;
+        let there = Inside { workspace: self.target.clone(), ..inside.clone() };
+        for side in [&inside, &there] {
+            note(tx, side, Action::TransferBot, &bot, Some(&self.target)).await?;
+        }
+        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@
 mod accounts;
 mod allowlist;
 mod analytics;
+mod audit;
 mod bots;
 mod catalog;
 mod conversations;
