@@ -8,7 +8,6 @@ use duologue_model::{
     admin::Role,
     id::{BotId, EventId},
 };
-use tokio::sync::Semaphore;
 
 use crate::{
     Result, Store, bots,
@@ -67,13 +66,9 @@ impl Script for Counted {
 pub const MAX_DAYS: i64 = 92;
 /// Most numbers of one kind in a report: types of events, or counters, of each day.
 const MAX_NUMBERS: usize = 20_000;
-/// Reports that are made at once: they read far more than other requests.
-const AT_ONCE: usize = 2;
 const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
 /// Ids of events may be a little older than the events.
 const SLACK_MILLIS: i64 = 60 * 1000;
-
-static TURNS: Semaphore = Semaphore::const_new(AT_ONCE);
 
 /// What happened in a bot in one day of UTC, as far as it is still stored.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -274,8 +269,6 @@ impl Store {
     /// getBotAnalytics. A few are made at a time; others wait.
     pub async fn bot_analytics(self: &Arc<Self>, report: Report) -> Result<Vec<Day>> {
         report.days()?;
-        // The semaphore is never closed.
-        let _turn = TURNS.acquire().await;
         self.read_aside(report).await
     }
 }

@@ -79,6 +79,7 @@ use std::{
 use duologue_model::{Timestamp, id::Generator};
 pub use error::{Error, Result};
 use live::Live;
+use tokio::sync::Semaphore;
 use tx::{Script, Tx};
 
 /// Where the data is.
@@ -188,14 +189,20 @@ impl Store {
         }
     }
 
-    /// The same for a script that reads more than a page: on SQLite on a thread of its own, where it holds up
-    /// nobody else.
+    /// The same for a script that reads far more than a page: few at a time, and on SQLite on a thread of its
+    /// own, where it holds up nobody else. It has its turn until it ends, also if its caller leaves.
     pub(crate) async fn read_aside<S: Script>(self: &Arc<Self>, script: S) -> Result<S::Out> {
-        if let Engine::Postgres(engine) = &self.engine {
-            return engine.read(&script).await;
-        }
+        static TURNS: Semaphore = Semaphore::const_new(2);
+        let turn = TURNS.acquire().await.map_err(|_| Error::Closed)?;
         let (store, runtime) = (self.clone(), tokio::runtime::Handle::current());
-        let read = tokio::task::spawn_blocking(move || runtime.block_on(store.read(&script)));
+        let read = async move {
+            let _turn = turn;
+            store.read(&script).await
+        };
+        let read = match &self.engine {
+            Engine::Postgres(_) => tokio::spawn(read),
+            Engine::Sqlite(_) => tokio::task::spawn_blocking(move || runtime.block_on(read)),
+        };
         read.await.map_err(|error| Error::Database(format!("a long read ended: {error}")))?
     }
 
