@@ -9,8 +9,8 @@ import { fileURLToPath } from 'node:url'
 import { clients, has } from './lib/clients.mjs'
 import { operationsOf, runtimeOperations } from './lib/contract.mjs'
 
-/** What can only be refused: an account that is gone can test no more. */
-const ONLY_REFUSED = new Set(['deleteAccount'])
+/** What can only be refused: an account that is gone can test no more, and no bot has a web chat. */
+const ONLY_REFUSED = new Set(['deleteAccount', 'getBotWebchat'])
 
 const here = fileURLToPath(new URL('.', import.meta.url))
 const filter = process.argv[2] === '--filter' ? process.argv[3] : process.argv[2]

@@ -8,7 +8,7 @@ use std::sync::{
 use duologue_store::{outbox::settle::Outcome, webhooks::queue::Verdict};
 
 const TO: [&str; 2] = ["bot", "integration"];
-const OUTCOMES: [&str; 5] = ["processed", "ignored", "retry", "failed", "moot"];
+const OUTCOMES: [&str; 6] = ["processed", "ignored", "retry", "failed", "moot", "wait"];
 const VERDICTS: [&str; 4] = ["delivered", "retry", "failed", "gone"];
 
 /// The numbers.
@@ -39,8 +39,8 @@ impl Counters {
     }
 
     /// Deliveries that were settled: to whom (`bot`, `integration`), how, and how many. `retry`: tried in vain,
-    /// to be tried again; `failed`: became a dead letter; `ignored`: nobody wanted it; `moot`: nothing was left
-    /// to deliver.
+    /// to be tried again; `wait`: the code doesn't run yet; `failed`: became a dead letter; `ignored`: nobody wanted
+    /// it; `moot`: nothing was left to deliver.
     pub fn settled(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
         let of = |(to, counts)| named(OUTCOMES, counts).map(move |(outcome, count)| (to, outcome, count));
         TO.into_iter().zip(&self.settled).flat_map(of)
@@ -64,6 +64,7 @@ impl Counters {
             Outcome::Retry(..) => 2,
             Outcome::Failed(_) => 3,
             Outcome::Moot => 4,
+            Outcome::Wait(_) => 5,
         };
         self.settled[usize::from(!to_bot)][outcome].fetch_add(1, Relaxed);
     }

@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use duologue_bridge::{Code, Hosting, NoHosting};
-use duologue_hosted::{Hosted, Level, Line, Program, Settings, Source};
+use duologue_hosted::{Hosted, Issue, Level, Line, Program, Settings, Source};
 use duologue_store::{
     Store,
     access::SHARED_TTL,
     hosted::{HOLD, Target},
+    issues::{Category, Datum, Report},
     logs::{self, NewLine, Owner},
 };
 use futures_util::future::BoxFuture;
@@ -225,15 +226,31 @@ fn lines(code: &Code, line: Line) -> Vec<NewLine> {
         conversation_id: line.conversation_id.clone(),
         workflow_id: line.workflow_id.clone(),
         installed,
+        report: None,
     };
+    let report = line.issue.as_deref().map(|issue| Box::new(report(issue)));
     match code {
-        Code::Bot(id) => vec![kept(Owner::Bot(id.clone()), None)],
+        Code::Bot(id) => vec![NewLine { report, ..kept(Owner::Bot(id.clone()), None) }],
         Code::Integration(id) => {
             let own = line.for_integration.then(|| kept(Owner::Integration(id.clone()), None));
             let bot = line.bot_id.clone().filter(|_| line.for_bot);
-            let bots = bot.map(|bot| kept(Owner::Bot(bot), Some(id.clone())));
+            let bots = bot.map(|bot| NewLine { report, ..kept(Owner::Bot(bot), Some(id.clone())) });
             own.into_iter().chain(bots).collect()
         }
+    }
+}
+
+fn report(issue: &Issue) -> Report {
+    let datum = |(name, (raw, pretty)): (&String, &(String, Option<String>))| {
+        (name.clone(), Datum { raw: raw.clone(), pretty: pretty.clone() })
+    };
+    Report {
+        code: issue.code.clone(),
+        category: Category::from_name(&issue.category).unwrap_or_default(),
+        title: issue.title.clone(),
+        description: issue.description.clone(),
+        data: issue.data.iter().map(datum).collect(),
+        group_by: issue.group_by.iter().cloned().collect(),
     }
 }
 

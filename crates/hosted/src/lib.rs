@@ -40,7 +40,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 pub use error::Error;
 pub use launcher::launcher_main;
-pub use source::{Level, Line, Program, Source};
+pub use source::{Issue, Level, Line, Program, Source};
 
 use folder::Folder;
 use node::Finder;

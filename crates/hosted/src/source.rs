@@ -1,6 +1,6 @@
 //! Where programs come from and their output goes, as far as this crate has to know.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use duologue_bridge::Code;
 use futures_util::future::BoxFuture;
@@ -64,6 +64,23 @@ pub enum Level {
     Error,
 }
 
+/// A problem that code reports to the owner of a bot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Issue {
+    /// What kind of problem it is, for programs.
+    pub code: String,
+    /// What it is about, in a word.
+    pub category: String,
+    /// For people.
+    pub title: String,
+    /// For people.
+    pub description: String,
+    /// What is known of it: each value as it is, and as people like to see it.
+    pub data: BTreeMap<String, (String, Option<String>)>,
+    /// Names of the data that make another such report the same problem.
+    pub group_by: Vec<String>,
+}
+
 /// A line of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
@@ -83,6 +100,8 @@ pub struct Line {
     pub for_bot: bool,
     /// Of an integration: for its own owner.
     pub for_integration: bool,
+    /// The problem that it reports.
+    pub issue: Option<Box<Issue>>,
 }
 
 impl Line {
@@ -97,6 +116,7 @@ impl Line {
             workflow_id: None,
             for_bot: false,
             for_integration: true,
+            issue: None,
         }
     }
 }

@@ -83,6 +83,14 @@ impl<K> Id<K> {
         Id(text.into(), PhantomData)
     }
 
+    /// The least id of this instant.
+    pub fn first_at(at: Timestamp) -> Self
+    where
+        K: Kind,
+    {
+        ulid(at, 0)
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -15,7 +15,9 @@ use std::{
 use duologue_model::{Error as Refusal, ErrorKind, Identity, View, admin::Role, id::BotId};
 
 use crate::{
-    Result, Store, crypto, params,
+    Result, Store,
+    bots::allowlist,
+    crypto, params,
     tx::{Script, Tx},
 };
 
@@ -166,6 +168,10 @@ impl Script for FindCaller {
             match crate::workspaces::role(tx, &workspace, account).await? {
                 None | Some(Role::Billing) => {
                     return Err(Refusal::forbidden("this token's account may not use this bot: it is no member of its workspace, or for billing only").into());
+                }
+                Some(role) if !allowlist::admits(tx, bot.as_str(), account, role).await? => {
+                    let text = "this bot is restricted to selected members of its workspace, and this token's account is none of them";
+                    return Err(Refusal::forbidden(text).into());
                 }
                 Some(Role::Viewer) => writes = Err(Refusal::forbidden("a viewer of the workspace may read, not write")),
                 Some(_) => {}

@@ -274,6 +274,7 @@ impl Script for Delete {
         }
         for sql in [
             "DELETE FROM members WHERE account_id = ?1",
+            "DELETE FROM bot_allowlist WHERE account_id = ?1",
             "DELETE FROM tokens WHERE account_id = ?1 AND kind = 'pat'",
             "UPDATE tokens SET account_id = NULL WHERE account_id = ?1",
             "DELETE FROM accounts WHERE id = ?1",

@@ -3,14 +3,17 @@
 //! * `definition` what a bot is made of, and changes to it; `parts` what its definitions share with
 //!   those of integrations; `list` the lists of a workspace;
 //!   `instances` the integrations installed in it, `plugins` the plugins;
-//!   `versions` what it once was; `shareable` names for others.
+//!   `versions` what it once was; `shareable` names for others; `allowlist` which members may use it;
+//!   `transfer` its move to another workspace.
 
+pub mod allowlist;
 pub mod definition;
 pub mod instances;
 mod list;
 pub mod parts;
 pub mod plugins;
 pub mod shareable;
+mod transfer;
 pub mod versions;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -28,6 +31,7 @@ use serde::Serialize;
 use crate::{
     Error, Result, Store,
     access::Principal,
+    audit::{self, Action},
     params, recurring,
     sql::Row,
     tx::{Script, Tx},
@@ -108,18 +112,20 @@ fn stored(id: BotId, row: &mut Row) -> Result<Stored> {
     })
 }
 
-/// The bot of a workspace, as the path's entity.
+/// The bot of a workspace, as the path's entity, for a member who may use it.
 async fn named(tx: &mut Tx<'_>, inside: &Inside, id: &str, lock: bool) -> Result<Stored> {
     let lock = if lock { " {for_update}" } else { "" };
-    let sql = format!("SELECT {COLUMNS} FROM bots WHERE id = ?1 AND workspace_id = ?2{lock}");
-    let row = tx.query_opt(&sql, params![id, &inside.workspace]).await?;
+    let usable = allowlist::condition("?3", "?4");
+    let sql = format!("SELECT {COLUMNS} FROM bots b WHERE b.id = ?1 AND b.workspace_id = ?2 AND {usable}{lock}");
+    let row = tx.query_opt(&sql, params![id, &inside.workspace, inside.sees_all_bots(), &inside.account]).await?;
     stored(BotId::new(id), &mut row.ok_or_else(|| Refusal::not_found("bot", id))?)
 }
 
-/// Refuses a bot that isn't the workspace's, without reading it.
+/// Refuses a bot that isn't the workspace's, or that the member may not use, without reading it.
 pub(crate) async fn require(tx: &mut Tx<'_>, inside: &Inside, id: &str) -> Result<()> {
-    let found =
-        tx.query_opt("SELECT id FROM bots WHERE id = ?1 AND workspace_id = ?2", params![id, &inside.workspace]).await?;
+    let usable = allowlist::condition("?3", "?4");
+    let sql = format!("SELECT b.id FROM bots b WHERE b.id = ?1 AND b.workspace_id = ?2 AND {usable}");
+    let found = tx.query_opt(&sql, params![id, &inside.workspace, inside.sees_all_bots(), &inside.account]).await?;
     found.map(|_| ()).ok_or_else(|| Refusal::not_found("bot", id).into())
 }
 
@@ -345,6 +351,7 @@ impl Script for Create {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Bot> {
         let inside = self.actor.enter(tx, Role::Developer).await?;
         let bot = insert(tx, &inside.workspace, Some(&self.actor.account), &self.new).await?;
+        note(tx, &inside, Action::CreateBot, &bot, None).await?;
         with_instances(tx, bot).await
     }
 }
@@ -412,6 +419,8 @@ impl Script for Update {
         save(tx, &bot).await?;
         rest(tx, &bot, &self.change).await?;
         note_hearing(tx, &bot).await?;
+        let deployed = self.change.code.is_some() || self.change.url.is_some();
+        note(tx, &inside, if deployed { Action::DeployBot } else { Action::UpdateBot }, &bot, None).await?;
         with_instances(tx, bot).await
     }
 }
@@ -430,6 +439,9 @@ impl Script for Delete {
         for sql in [
             "DELETE FROM tokens WHERE bot_id = ?1",
             "DELETE FROM logs WHERE owner = ?1",
+            "DELETE FROM issue_events WHERE issue_id IN (SELECT id FROM issues WHERE bot_id = ?1)",
+            "DELETE FROM issues WHERE bot_id = ?1",
+            "DELETE FROM bot_allowlist WHERE bot_id = ?1",
             "DELETE FROM bot_code WHERE bot_id = ?1",
             "DELETE FROM instances WHERE bot_id = ?1",
             "DELETE FROM bot_plugins WHERE bot_id = ?1",
@@ -464,8 +476,15 @@ impl Script for Delete {
             tx.execute(sql, params![&bot.id]).await?;
         }
         tx.touches().erased();
-        crate::webhooks::manage::forget_bot(tx, &bot.id).await
+        crate::webhooks::manage::forget_bot(tx, &bot.id).await?;
+        note(tx, &inside, Action::DeleteBot, &bot, None).await
     }
+}
+
+/// Notes what a member did to a bot.
+async fn note(tx: &mut Tx<'_>, inside: &Inside, action: Action, bot: &Stored, value: Option<&str>) -> Result<()> {
+    let (workspace, account) = (&inside.workspace, &inside.account);
+    audit::note(tx, audit::Entry { workspace, account, action, id: bot.id.as_str(), name: &bot.name, value }).await
 }
 
 /// Who a caller is to a bot.
@@ -492,7 +511,9 @@ impl Script for Introspect {
         let workspace_id = row.ok_or_else(|| Refusal::not_found("bot", &self.bot))?.text()?;
         let user_id = match &self.principal {
             Principal::Account(account) => match workspaces::role(tx, &workspace_id, account).await? {
-                Some(role) if role >= Role::Viewer => account.clone(),
+                Some(role) if role >= Role::Viewer && allowlist::admits(tx, &self.bot, account, role).await? => {
+                    account.clone()
+                }
                 _ => return Err(Refusal::forbidden("this token's account may not use this bot").into()),
             },
             Principal::Bot(own) if own.as_str() == self.bot => self.bot.clone(),

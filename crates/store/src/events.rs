@@ -4,7 +4,7 @@
 //! `message_created` event keeps no payload: message, user and conversation are put in when it is
 //! read, as they are then. Most of them aren't even rows: see [`announced`].
 
-mod announced;
+pub(crate) mod announced;
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -65,11 +65,11 @@ struct Found {
 }
 
 impl Target {
-    /// All but the code itself, which is megabytes; `None` if there is none.
+    /// A digest of all that a process gets but the code itself, which is megabytes; `None` if there is none.
     async fn version(&self, tx: &mut Tx<'_>) -> Result<Option<String>> {
         let (sql, id) = match self {
             Target::Bot(id) => (
-                "SELECT b.deployed_at, b.secrets FROM bots b WHERE b.id = ?1 AND EXISTS (SELECT 1 FROM bot_code c WHERE c.bot_id = b.id)",
+                "SELECT b.deployed_at, b.workspace_id || b.secrets FROM bots b WHERE b.id = ?1 AND EXISTS (SELECT 1 FROM bot_code c WHERE c.bot_id = b.id)",
                 id,
             ),
             Target::Integration(id) => {

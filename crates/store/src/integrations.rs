@@ -12,6 +12,7 @@ mod list;
 mod names;
 pub(crate) mod ranges;
 pub mod registration;
+mod verification;
 mod write;
 
 use std::collections::BTreeMap;
@@ -100,7 +101,7 @@ impl Head {
     }
 
     /// Whether bots of this workspace may have it installed.
-    fn is_usable_by(&self, workspace: &str) -> bool {
+    pub(crate) fn is_usable_by(&self, workspace: &str) -> bool {
         self.workspace_id == workspace || (!self.dev && self.visibility != Visibility::Private)
     }
 }

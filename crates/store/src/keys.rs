@@ -7,9 +7,9 @@ use duologue_model::{
 };
 
 use crate::{
-    Result, Store,
+    Error, Result, Store,
     account::{self, Subject},
-    params,
+    bots, params,
     tx::{Script, Tx},
     workspaces::{Actor, Inside},
 };
@@ -37,8 +37,11 @@ impl Holder {
         }
     }
 
-    /// Refuses what isn't the workspace's.
+    /// Refuses what isn't the workspace's, or isn't for this member.
     async fn require(self, tx: &mut Tx<'_>, inside: &Inside, id: &str, lock: &str) -> Result<()> {
+        if self == Holder::Bot {
+            bots::require(tx, inside, id).await?;
+        }
         let sql = format!("SELECT id FROM {} WHERE id = ?1 AND workspace_id = ?2{lock}", self.place().0);
         let found = tx.query_opt(&sql, params![id, &inside.workspace]).await?;
         found.map(|_| ()).ok_or_else(|| Refusal::not_found(self.noun(), id).into())
@@ -95,11 +98,17 @@ impl Script for Delete {
         let inside = self.actor.enter(tx, Role::Developer).await?;
         let (table, column) = self.of.place();
         let sql = format!(
-            "SELECT t.account_id FROM tokens t CROSS JOIN {table} h WHERE h.id = t.{column} AND t.id = ?1 AND h.workspace_id = ?2"
+            "SELECT t.account_id, h.id FROM tokens t CROSS JOIN {table} h WHERE h.id = t.{column} AND t.id = ?1 \
+             AND h.workspace_id = ?2"
         );
         let row = tx.query_opt(&sql, params![&self.key, &inside.workspace]).await?;
         let missing = || Refusal::not_found(&format!("{} key", self.of.noun()), &self.key);
-        let maker = row.ok_or_else(missing)?.opt_text()?;
+        let mut row = row.ok_or_else(missing)?;
+        let (maker, holder) = (row.opt_text()?, row.text()?);
+        match self.of.require(tx, &inside, &holder, "").await {
+            Err(Error::Refused(_)) => return Err(missing().into()),
+            other => other?,
+        }
         if maker.as_deref() != Some(&self.actor.account) {
             inside.require(Role::Administrator)?;
         }

@@ -19,8 +19,9 @@
 //!   `tasks`, `tag_index`, `analytics`, `import`: the runtime data.
 //! * `vault` secrets of bots and integrations, encrypted.
 //! * `access` tokens and who they are; `account`, `workspaces`, `bots`, `integrations`, `catalog`:
-//!   the admin data; `keys` of bots and integrations; `callees` whom the server calls for them. `setup` the first start.
-//! * `logs` of bots and integrations; `hosted` the code that the server runs, and its tokens.
+//!   the admin data; `audit` who changed it; `keys` of bots and integrations; `callees` whom the server calls for
+//!   them. `setup` the first start.
+//! * `logs` of bots and integrations, `issues` that they report; `hosted` the code that the server runs, and its tokens.
 //! * `actions` what bots have bots and integrations do.
 //! * `v12` bots made for Botpress v12: accounts, memories, key-value stores, turns.
 //! * `outbox` what must be delivered, and how deliveries ended; `recurring` events of a schedule.
@@ -32,6 +33,7 @@ pub mod access;
 pub mod account;
 pub mod actions;
 pub mod analytics;
+pub mod audit;
 pub mod bots;
 pub mod callees;
 pub mod catalog;
@@ -44,6 +46,7 @@ pub mod hosted;
 pub mod idempotency;
 pub mod import;
 pub mod integrations;
+pub mod issues;
 mod keys;
 pub mod live;
 pub mod logs;
@@ -78,6 +81,7 @@ use std::{
 use duologue_model::{Timestamp, id::Generator};
 pub use error::{Error, Result};
 use live::Live;
+use tokio::sync::Semaphore;
 use tx::{Script, Tx};
 
 /// Where the data is.
@@ -185,6 +189,23 @@ impl Store {
             Engine::Sqlite(engine) => engine.read(script),
             Engine::Postgres(engine) => engine.read(script).await,
         }
+    }
+
+    /// The same for a script that reads far more than a page: few at a time, and on SQLite on a thread of its
+    /// own, where it holds up nobody else. It has its turn until it ends, also if its caller leaves.
+    pub(crate) async fn read_aside<S: Script>(self: &Arc<Self>, script: S) -> Result<S::Out> {
+        static TURNS: Semaphore = Semaphore::const_new(2);
+        let turn = TURNS.acquire().await.map_err(|_| Error::Closed)?;
+        let (store, runtime) = (self.clone(), tokio::runtime::Handle::current());
+        let read = async move {
+            let _turn = turn;
+            store.read(&script).await
+        };
+        let read = match &self.engine {
+            Engine::Postgres(_) => tokio::spawn(read),
+            Engine::Sqlite(_) => tokio::task::spawn_blocking(move || runtime.block_on(read)),
+        };
+        read.await.map_err(|error| Error::Database(format!("a long read ended: {error}")))?
     }
 
     /// What commits wake.

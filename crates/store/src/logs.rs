@@ -2,7 +2,7 @@
 //! says about them.
 //!
 //! Whoever has a line calls [`Store::log`], which never waits. [`Store::keep_logs`] writes what has gathered,
-//! many lines in one transaction. Lines are kept for [`KEEP`], and of each owner the latest [`KEEP_LINES`].
+//! many lines in one transaction, and the reports of problems that come with them. Lines are kept for [`KEEP`], and of each owner the latest [`KEEP_LINES`].
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -18,7 +18,8 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    Result, Store,
+    Result, Store, bots,
+    issues::{self, Report},
     page::{Page, PageRequest, Query},
     params,
     sql::{Param, Row},
@@ -106,6 +107,8 @@ pub struct NewLine {
     pub workflow_id: Option<String>,
     /// The integration version that says it. The line is kept only if that is installed in the bot.
     pub installed: Option<String>,
+    /// The problem of the bot that it reports.
+    pub report: Option<Box<Report>>,
 }
 
 impl NewLine {
@@ -119,6 +122,7 @@ impl NewLine {
             conversation_id: None,
             workflow_id: None,
             installed: None,
+            report: None,
         }
     }
 }
@@ -166,6 +170,9 @@ impl Store {
     /// some are lost, and their number is in the server's own log.
     pub fn log(&self, mut line: NewLine) {
         bound(&mut line.message);
+        if let Some(report) = &mut line.report {
+            report.bound();
+        }
         if self.sink.lines.try_send(line).is_err() {
             self.sink.lost.fetch_add(1, Ordering::Relaxed);
         }
@@ -279,11 +286,15 @@ impl Script for Append {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
         let installed = self.installed(tx).await?;
         let mut params: Vec<Param<'_>> = Vec::with_capacity(self.lines.len() * 8);
+        let mut reports = Vec::new();
         for Stamped { at, id, line } in &self.lines {
             if let Some(integration) = &line.installed
                 && !installed.contains(&(line.owner.id().to_owned(), integration.clone()))
             {
                 continue;
+            }
+            if let (Owner::Bot(bot), Some(report)) = (&line.owner, &line.report) {
+                reports.push(issues::Placed { bot, at: *at, report });
             }
             params.extend([
                 Param::from(line.owner.id()),
@@ -298,6 +309,7 @@ impl Script for Append {
         }
         let head = "INSERT INTO logs (owner, at, id, level, message, user_id, conversation_id, workflow_id)";
         tx.insert_many(head, 8, &params, "").await?;
+        issues::record(tx, reports).await?;
         for owner in &self.trim {
             let sql = format!(
                 "DELETE FROM logs WHERE owner = ?1 AND at < (SELECT at FROM logs WHERE owner = ?1 ORDER BY at DESC LIMIT 1 OFFSET {KEEP_LINES})"
@@ -361,12 +373,15 @@ impl Script for List {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Page<Line>> {
         let inside = self.actor.enter(tx, Role::Viewer).await?;
-        let (what, sql) = match self.owner {
-            Owner::Bot(_) => ("bot", "SELECT id FROM bots WHERE id = ?1 AND workspace_id = ?2"),
-            Owner::Integration(_) => ("integration", "SELECT id FROM integrations WHERE id = ?1 AND workspace_id = ?2"),
-        };
         let id = self.owner.id();
-        tx.query_opt(sql, params![id, &inside.workspace]).await?.ok_or_else(|| Refusal::not_found(what, id))?;
+        match self.owner {
+            Owner::Bot(_) => bots::require(tx, &inside, id).await?,
+            Owner::Integration(_) => {
+                let sql = "SELECT id FROM integrations WHERE id = ?1 AND workspace_id = ?2";
+                let found = tx.query_opt(sql, params![id, &inside.workspace]).await?;
+                found.ok_or_else(|| Refusal::not_found("integration", id))?;
+            }
+        }
         let mut query = Query::new(
             "SELECT e.at, e.id, e.level, e.message, e.user_id, e.conversation_id, e.workflow_id FROM logs e WHERE 1 = 1",
         );

@@ -15,6 +15,7 @@ pub(crate) const MIGRATIONS: &[(&str, &str)] = &[
     ("integrations", include_str!("../migrations/0006_integrations.sql")),
     ("webhooks", include_str!("../migrations/0007_webhooks.sql")),
     ("v12_timers", include_str!("../migrations/0008_v12_timers.sql")),
+    ("platform_more", include_str!("../migrations/0009_platform_more.sql")),
 ];
 
 /// The version that this binary writes.

@@ -7,7 +7,8 @@
 use duologue_model::Timestamp;
 
 use crate::{
-    Result, Store, actions, events, hosted, idempotency, logs, messages, params, recurring, states, tasks,
+    Result, Store, actions, audit, events, hosted, idempotency, issues, logs, messages, params, recurring, states,
+    tasks,
     tx::{Script, Tx},
     v12, webhooks, workflows,
 };
@@ -119,6 +120,8 @@ impl Script for Tidy {
         recurring::correct(tx).await?;
         gone += webhooks::history::tidy(tx).await?;
         gone += logs::tidy(tx).await?;
+        gone += issues::tidy(tx).await?;
+        gone += audit::tidy(tx).await?;
         let tokens = hosted::tidy(tx).await?;
         Ok((gone + tokens, tokens > 0))
     }

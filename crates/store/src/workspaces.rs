@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Error, Result, Store,
     account::{self, Keeper},
+    audit::{self, Action},
     page::{Page, PageRequest, Query},
     params,
     sql::Row,
@@ -41,6 +42,8 @@ pub struct Actor {
 /// An [`Actor`] whose membership was checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Inside {
+    /// The account.
+    pub(crate) account: String,
     /// The workspace.
     pub(crate) workspace: String,
     /// What the account may do in it.
@@ -73,7 +76,7 @@ impl Actor {
         let role = role.ok_or_else(|| {
             Refusal::forbidden("this account is no member of the workspace that x-workspace-id names")
         })?;
-        let inside = Inside { workspace, role };
+        let inside = Inside { account: self.account.clone(), workspace, role };
         inside.require(least)?;
         Ok(inside)
     }
@@ -147,11 +150,11 @@ async fn find(tx: &mut Tx<'_>, id: &str) -> Result<Option<Workspace>> {
 }
 
 /// The workspace, for one of its members.
-async fn named(tx: &mut Tx<'_>, account: &str, id: &str) -> Result<(Workspace, Inside)> {
+pub(crate) async fn named(tx: &mut Tx<'_>, account: &str, id: &str) -> Result<(Workspace, Inside)> {
     let missing = || Refusal::not_found("workspace", id);
     let role = role(tx, id, account).await?.ok_or_else(missing)?;
     let workspace = find(tx, id).await?.ok_or_else(missing)?;
-    Ok((workspace, Inside { workspace: id.to_owned(), role }))
+    Ok((workspace, Inside { account: account.to_owned(), workspace: id.to_owned(), role }))
 }
 
 /// A new workspace with its owner as its only member.
@@ -202,7 +205,9 @@ struct Create {
 impl Script for Create {
     type Out = Workspace;
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Workspace> {
-        insert(tx, &self.account, &self.name, None).await
+        let made = insert(tx, &self.account, &self.name, None).await?;
+        note_workspace(tx, &self.account, Action::CreateWorkspace, &made).await?;
+        Ok(made)
     }
 }
 
@@ -319,6 +324,7 @@ impl Script for Update {
             ],
         )
         .await?;
+        note_workspace(tx, &self.account, Action::UpdateWorkspace, &after).await?;
         Ok(after)
     }
 }
@@ -349,6 +355,7 @@ impl Script for Delete {
             "DELETE FROM tokens WHERE integration_id IN (SELECT id FROM integrations WHERE workspace_id = ?1)",
             "DELETE FROM integrations WHERE workspace_id = ?1",
             "DELETE FROM members WHERE workspace_id = ?1",
+            "DELETE FROM audit_records WHERE workspace_id = ?1",
             "DELETE FROM workspaces WHERE id = ?1",
         ] {
             tx.execute(sql, params![id]).await?;
@@ -406,6 +413,12 @@ impl Script for SetPreference {
         let inside = self.actor.enter(tx, Role::Administrator).await?;
         account::set_preference(tx, Keeper::Workspace(&inside.workspace), &self.key, &self.value).await
     }
+}
+
+/// Notes what a member did to the workspace.
+async fn note_workspace(tx: &mut Tx<'_>, account: &str, action: Action, of: &Workspace) -> Result<()> {
+    let entry = audit::Entry { workspace: &of.id, account, action, id: &of.id, name: &of.name, value: None };
+    audit::note(tx, entry).await
 }
 
 impl Store {

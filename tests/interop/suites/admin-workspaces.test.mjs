@@ -115,3 +115,29 @@ every('public workspaces show their public side', 'getPublicWorkspace', async (w
   await w.refused('ResourceNotFound', client.getPublicWorkspace({ id: missing }))
   await client.deleteWorkspace({ id: workspace.id })
 })
+
+every('what members do is recorded', 'getAuditRecords', async (w) => {
+  const { id } = await w.asAdmin().createWorkspace({ name: unique('w') })
+  const client = w.asAdmin({ workspaceId: id })
+  const { account } = await client.getAccount({})
+  const email = `${unique('m')}@example.com`
+  const member = await client.createWorkspaceMember({ email, role: 'viewer' })
+  const { bot } = await client.createBot({ name: 'b' })
+  await client.updateBot({ id: bot.id, url: 'http://127.0.0.1:9' })
+  await client.deleteBot({ id: bot.id })
+  const { records } = await client.getAuditRecords({ id })
+  assert.deepEqual(
+    records.map((record) => [record.action, record.resourceId, record.resourceName, record.value]),
+    [
+      ['DELETE_BOT', bot.id, 'b', null],
+      ['DEPLOY_BOT', bot.id, 'b', null],
+      ['CREATE_BOT', bot.id, 'b', null],
+      ['ADD_WORKSPACE_MEMBER', member.id, email, 'viewer'],
+      ['CREATE_WORKSPACE', id, records[4].resourceName, null],
+    ],
+  )
+  assert.ok(records.every((record) => record.userId === account.id && record.userEmail === account.email))
+  recent(records[0].recordedAt)
+  await w.refused('ResourceNotFound', client.getAuditRecords({ id: missing }))
+  await client.deleteWorkspace({ id })
+})

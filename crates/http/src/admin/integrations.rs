@@ -5,7 +5,7 @@ use duologue_store::{
     page::Page,
     workspaces::Actor,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{actor, may_break};
 use crate::{
@@ -17,6 +17,7 @@ pub(crate) const ROUTES: &[Route] = &[
     route!(Admin POST "/v1/admin/integrations" createIntegration create),
     route!(Admin GET "/v1/admin/integrations" listIntegrations list),
     route!(Admin POST "/v1/admin/integrations/validate" validateIntegrationCreation validate_creation),
+    route!(Admin POST "/v1/admin/integrations/request-verification" requestIntegrationVerification request_verification),
     route!(Admin GET "/v1/admin/integrations/{id}" getIntegration get),
     route!(Admin PUT "/v1/admin/integrations/{id}" updateIntegration update),
     route!(Admin DELETE "/v1/admin/integrations/{id}" deleteIntegration delete),
@@ -72,6 +73,17 @@ async fn validate_creation(call: Call) -> Answer {
     let actor = actor(&call)?;
     let new: Change = call.json()?;
     call.app.store.validate_integration_creation(actor, new).await?;
+    call::empty()
+}
+
+async fn request_verification(call: Call) -> Answer {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Body {
+        integration_id: String,
+    }
+    let body: Body = call.json()?;
+    call.app.store.approve_integration(actor(&call)?, body.integration_id).await?;
     call::empty()
 }
 

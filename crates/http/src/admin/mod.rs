@@ -3,6 +3,7 @@
 //! Who may do what is decided in the store; here a request's account and workspace are read.
 
 mod account;
+mod analytics;
 mod assets;
 mod baks;
 mod bots;
@@ -13,10 +14,12 @@ mod iaks;
 mod integrations;
 mod interfaces;
 mod introspect;
+mod issues;
 mod logs;
 mod plugins;
 mod products;
 mod shareable;
+mod sharing;
 mod versions;
 mod webhooks;
 mod workspace_members;
@@ -33,6 +36,7 @@ use crate::{
 
 pub(crate) const ROUTES: &[&[Route]] = &[
     account::ROUTES,
+    analytics::ROUTES,
     assets::ROUTES,
     baks::ROUTES,
     bots::ROUTES,
@@ -43,9 +47,11 @@ pub(crate) const ROUTES: &[&[Route]] = &[
     integrations::ROUTES,
     interfaces::ROUTES,
     introspect::ROUTES,
+    issues::ROUTES,
     logs::ROUTES,
     plugins::ROUTES,
     shareable::ROUTES,
+    sharing::ROUTES,
     versions::ROUTES,
     webhooks::ROUTES,
     workspace_members::ROUTES,

@@ -15,6 +15,7 @@ pub(crate) const ROUTES: &[Route] = &[
     route!(Admin POST "/v1/admin/bots/{botId}/integrations/{integrationId}/shareable-id" createIntegrationShareableId create),
     route!(Admin GET "/v1/admin/bots/{botId}/integrations/{integrationId}/shareable-id" getIntegrationShareableId get),
     route!(Admin DELETE "/v1/admin/bots/{botId}/integrations/{integrationId}/shareable-id" deleteIntegrationShareableId delete),
+    route!(Admin DELETE "/v1/admin/bots/{botId}/integrations/{integrationId}/sandboxed-conversations" unlinkSandboxedConversations unlink),
     route!(Admin POST "/v1/admin/bots/{id}/signing-secrets/rotate" rotateBotSigningSecrets rotate_bot),
     route!(Admin POST "/v1/admin/integrations/{id}/signing-secrets/rotate" rotateIntegrationSigningSecrets rotate_integration),
 ];
@@ -42,6 +43,11 @@ async fn get(call: Call) -> Answer {
 
 async fn delete(call: Call) -> Answer {
     call.app.store.delete_shareable_id(target(&call)?).await?;
+    call::empty()
+}
+
+async fn unlink(call: Call) -> Answer {
+    call.app.store.unlink_sandboxed_conversations(target(&call)?).await?;
     call::empty()
 }
 

@@ -21,6 +21,7 @@ pub(crate) const ROUTES: &[Route] = &[
     route!(Admin PUT "/v1/admin/workspaces/{id}" updateWorkspace update),
     route!(Admin DELETE "/v1/admin/workspaces/{id}" deleteWorkspace delete),
     route!(Admin GET "/v1/admin/workspaces/{id}/public" getPublicWorkspace get_public),
+    route!(Admin GET "/v1/admin/workspaces/{id}/audit-records" getAuditRecords list_audit_records),
 ];
 
 async fn create(call: Call) -> Answer {
@@ -92,4 +93,10 @@ async fn set_preference(call: Call) -> Answer {
     let value = body.value.unwrap_or_else(|| Json::of(&()));
     call.app.store.set_workspace_preference(actor, call.param(0), value).await?;
     call::empty()
+}
+
+async fn list_audit_records(call: Call) -> Answer {
+    let account = call.account()?.to_owned();
+    let page = call.app.store.audit_records(account, call.param(0), call.page()?).await?;
+    call.list("records", &page)
 }

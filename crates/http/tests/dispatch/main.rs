@@ -7,6 +7,7 @@ mod coverage;
 mod logs;
 mod rate;
 mod security;
+mod sharing;
 
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 use duologue_model::{Tags, Timestamp, admin::Role, id::BotId};
 use serde::Serialize;
 
-use super::BotType;
+use super::{BotType, allowlist};
 use crate::{
     Error, Result, Store,
     page::{Page, PageRequest, Query, Sort, SortField},
@@ -62,6 +62,7 @@ impl Script for List {
         ));
         query.and("b.workspace_id =", &inside.workspace);
         query.and("b.dev =", self.dev);
+        allowlist::filter(&mut query, &inside);
         for (key, value) in &self.tags {
             self.tagged(&mut query, key, value);
         }

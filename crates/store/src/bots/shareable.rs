@@ -103,6 +103,18 @@ impl Script for Delete {
     }
 }
 
+/// Conversations get linked to an instance by messages that hold its shareable id. Nothing here looks for
+/// one in messages, so there is none to unlink.
+struct Unlink(Target);
+
+impl Script for Unlink {
+    type Out = ();
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
+        let inside = self.0.actor.enter(tx, Role::Developer).await?;
+        self.0.find(tx, &inside).await.map(|_| ())
+    }
+}
+
 /// Whose signing secret is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signer {
@@ -126,6 +138,9 @@ impl Script for Rotate {
             Signer::Bot => ("bots", "bot"),
             Signer::Integration => ("integrations", "integration"),
         };
+        if self.whose == Signer::Bot {
+            super::require(tx, &inside, &self.id).await?;
+        }
         let new = tx.ids().secret("");
         let until = tx.now().plus_millis(OLD_SECRET_MILLIS);
         let sql = format!(
@@ -153,6 +168,11 @@ impl Store {
     /// deleteIntegrationShareableId.
     pub async fn delete_shareable_id(&self, target: Target) -> Result<()> {
         self.write(Delete(target)).await
+    }
+
+    /// unlinkSandboxedConversations.
+    pub async fn unlink_sandboxed_conversations(&self, target: Target) -> Result<()> {
+        self.read(&Unlink(target)).await
     }
 
     /// rotateBotSigningSecrets and rotateIntegrationSigningSecrets: the new secret. The old one stays

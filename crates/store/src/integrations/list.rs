@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     Error, Result, Store,
+    bots::allowlist,
     page::{Cursor, Page, PageRequest, Query},
     params,
     sql::Row,
@@ -200,9 +201,12 @@ impl List {
             "SELECT g.id, g.workspace_id, g.name, g.version, g.dev, g.created_at, g.updated_at, \
              (SELECT COUNT(*) FROM instances n WHERE n.integration_id = g.id) FROM integrations g WHERE 1 = 1",
         );
-        match &self.actor {
-            Some(actor) => {
-                let inside = actor.enter(tx, Role::Viewer).await?;
+        let inside = match &self.actor {
+            Some(actor) => Some(actor.enter(tx, Role::Viewer).await?),
+            None => None,
+        };
+        match &inside {
+            Some(inside) => {
                 query.and("g.workspace_id =", &inside.workspace);
                 if let Some(dev) = self.dev {
                     query.and("g.dev =", dev);
@@ -210,10 +214,13 @@ impl List {
             }
             None => query.text.push_str(" AND g.visibility = 'public' AND g.dev = 0"),
         }
-        // Nothing on this server was reviewed.
-        if self.verification_status.is_some_and(|status| status != VerificationStatus::Unapproved) {
-            query.text.push_str(" AND 1 = 0");
-        }
+        // Nothing is ever under review, or rejected.
+        query.text.push_str(match self.verification_status {
+            None => "",
+            Some(VerificationStatus::Approved) => " AND g.verified = 1",
+            Some(VerificationStatus::Unapproved) => " AND g.verified = 0",
+            Some(VerificationStatus::Pending | VerificationStatus::Rejected) => " AND 1 = 0",
+        });
         if let Some(interface) = &self.interface {
             let interface = query.bind(interface);
             query.text.push_str(&format!(
@@ -230,8 +237,12 @@ impl List {
         if let Some(bot) = &self.installed_by {
             let bot = query.bind(bot);
             query.text.push_str(&format!(
-                " AND EXISTS (SELECT 1 FROM instances i WHERE i.integration_id = g.id AND i.bot_id = {bot})"
+                " AND EXISTS (SELECT 1 FROM instances i CROSS JOIN bots b WHERE b.id = i.bot_id AND i.integration_id = g.id AND b.id = {bot}"
             ));
+            if let Some(inside) = &inside {
+                allowlist::filter(&mut query, inside);
+            }
+            query.text.push(')');
         }
         query.run(tx).await?.into_iter().map(|mut row| candidate(&mut row)).collect()
     }

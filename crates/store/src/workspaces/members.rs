@@ -5,9 +5,11 @@ use duologue_model::{
     admin::{Member, Role},
 };
 
-use super::{Actor, role};
+use super::{Actor, Inside, role};
 use crate::{
     Result, Store, account,
+    audit::{self, Action},
+    bots::allowlist,
     page::{Page, PageRequest, Query},
     params,
     sql::Row,
@@ -109,6 +111,13 @@ impl Script for GetOwnMember {
     }
 }
 
+/// Notes what a member did to another.
+async fn note(tx: &mut Tx<'_>, inside: &Inside, action: Action, of: &Member) -> Result<()> {
+    let (workspace, account) = (&inside.workspace, &inside.account);
+    let value = Some(of.role.name());
+    audit::note(tx, audit::Entry { workspace, account, action, id: &of.id, name: &of.email, value }).await
+}
+
 struct CreateMember {
     actor: Actor,
     email: String,
@@ -126,7 +135,9 @@ impl Script for CreateMember {
             return Err(Refusal::new(ErrorKind::AlreadyExists, text).into());
         }
         insert_member(tx, &inside.workspace, &account.id, self.role).await?;
-        find_member(tx, &inside.workspace, "m.account_id", &account.id).await
+        let member = find_member(tx, &inside.workspace, "m.account_id", &account.id).await?;
+        note(tx, &inside, Action::AddWorkspaceMember, &member).await?;
+        Ok(member)
     }
 }
 
@@ -149,6 +160,7 @@ impl Script for UpdateMember {
         }
         tx.execute("UPDATE members SET role = ?2 WHERE id = ?1", params![&self.id, role.name()]).await?;
         member.role = role;
+        note(tx, &inside, Action::UpdateWorkspaceMember, &member).await?;
         Ok(member)
     }
 }
@@ -164,7 +176,7 @@ impl Script for DeleteMember {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
         let inside = self.actor.enter(tx, Role::Billing).await?;
         let member = find_member(tx, &inside.workspace, "m.id", &self.id).await?;
-        let account = member.user_id.unwrap_or_default();
+        let account = member.user_id.clone().unwrap_or_default();
         if account != self.actor.account {
             manages(inside.role, member.role)?;
         }
@@ -172,7 +184,8 @@ impl Script for DeleteMember {
             release_owner(tx, &inside.workspace, &account).await?;
         }
         tx.execute("DELETE FROM members WHERE id = ?1", params![&self.id]).await?;
-        Ok(())
+        allowlist::forget_member(tx, &inside.workspace, &account).await?;
+        note(tx, &inside, Action::RemoveWorkspaceMember, &member).await
     }
 }
 

@@ -15,19 +15,19 @@ use tokio::{sync::watch, task::JoinHandle};
 use crate::{Bed, contract, of, refusal};
 
 /// Writes lines until it is closed.
-struct Keeper {
+pub struct Keeper {
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
 impl Keeper {
-    fn of(store: &Arc<Store>) -> Self {
+    pub fn of(store: &Arc<Store>) -> Self {
         let (stop, stopped) = watch::channel(false);
         let store = store.clone();
         Keeper { stop, task: tokio::spawn(async move { store.keep_logs(stopped).await }) }
     }
 
-    async fn close(self) {
+    pub async fn close(self) {
         self.stop.send(true).unwrap();
         self.task.await.unwrap();
     }

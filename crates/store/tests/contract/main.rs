@@ -7,6 +7,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod accounts;
+mod allowlist;
+mod analytics;
+mod audit;
 mod bots;
 mod catalog;
 mod conversations;
@@ -15,6 +18,7 @@ mod groups;
 mod hosted;
 mod idempotency;
 mod integrations;
+mod issues;
 mod logs;
 mod messages;
 mod outbox;
@@ -23,6 +27,7 @@ mod secrets;
 mod states;
 mod tags;
 mod timers;
+mod transfer;
 mod users;
 mod v12;
 mod webhooks;
