@@ -21,7 +21,7 @@ use duologue_dialog::{
     trace::Step,
 };
 use duologue_sandbox::Pool;
-use duologue_store::v12::turns;
+use duologue_store::v12::traces;
 use duologue_v12::{
     installation,
     source::{Files, Limits, Source},
@@ -98,7 +98,7 @@ impl Rehearsal {
     ///
     /// # Errors
     /// If a stored trace can't be read.
-    pub async fn replay(&self, turns: &[turns::Turn], each: bool) -> Result<Vec<Replayed>, Unreadable> {
+    pub async fn replay(&self, turns: &[traces::Turn], each: bool) -> Result<Vec<Replayed>, Unreadable> {
         let mut all = Vec::with_capacity(turns.len());
         let mut last: Option<(i64, Ended)> = None;
         for turn in turns {

@@ -19,7 +19,7 @@ use duologue_dialog::{
     trace::{Effect, Input, Step},
 };
 use duologue_model::Timestamp;
-use duologue_store::v12::turns::Turn;
+use duologue_store::v12::traces::Turn;
 use serde::Serialize;
 
 /// What stands for a secret.

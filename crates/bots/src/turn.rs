@@ -148,7 +148,7 @@ pub(crate) async fn timeout(core: &Arc<Core>, bot: &Arc<LiveBot>, progress: &Pro
     if remembered.context_expires_at.is_none_or(|at| at > core.store.now()) {
         // Nothing is remembered any more, or it isn't time yet.
         if remembered.session.is_none() {
-            let due = duologue_store::v12::turns::Due { bot: bot.store_id.clone(), user: user.to_owned() };
+            let due = duologue_store::v12::timeouts::Due { bot: bot.store_id.clone(), user: user.to_owned() };
             if let Err(error) = core.store.drop_v12_timeout(due).await {
                 failed(bot, &error);
             }

@@ -6,7 +6,7 @@ use duologue_bots::trace;
 use duologue_model::id::{BotId, ConversationId};
 use duologue_store::{
     Store,
-    v12::{traces::Latest, turns::Turn},
+    v12::traces::{Latest, Turn},
 };
 
 use crate::config::{self, Flags};

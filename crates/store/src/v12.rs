@@ -5,6 +5,7 @@
 //!
 //! * [`accounts`] of those who log in, [`members`] of workspaces and their roles.
 //! * [`turns`] what a conversation remembers, and the one transaction that ends a turn.
+//! * [`timeouts`] when dialogs have waited long enough.
 //! * [`listen`] what users hear of the bot without asking.
 //! * [`traces`] of the latest turns, to be read.
 //! * [`kvs`] key-value stores, and attributes of users.
@@ -16,6 +17,7 @@ pub mod accounts;
 pub mod kvs;
 pub mod listen;
 pub mod members;
+pub mod timeouts;
 pub mod traces;
 pub mod turns;
 

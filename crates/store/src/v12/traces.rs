@@ -3,13 +3,27 @@
 //! Written by [`super::turns::Commit`]; read by those who ask why a bot said what it said. Never changes
 //! anything.
 
-use duologue_model::id::{BotId, ConversationId};
+use duologue_model::{
+    Json, Timestamp,
+    id::{BotId, ConversationId},
+};
 
-use super::turns::{KEPT_TURNS, Turn};
+use super::turns::KEPT_TURNS;
 use crate::{
     Result, Store, params,
     tx::{Script, Tx},
 };
+
+/// The trace of a turn.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Turn {
+    /// Its number in the conversation, from 1.
+    pub turn: i64,
+    /// When it ended.
+    pub at: Timestamp,
+    /// What happened.
+    pub trace: Json,
+}
 
 /// Which traces to read.
 #[derive(Clone, Debug)]
@@ -39,6 +53,25 @@ impl Script for Latest {
     }
 }
 
+struct Turns {
+    bot: BotId,
+    user: String,
+}
+
+impl Script for Turns {
+    type Out = Vec<Turn>;
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Turn>> {
+        let rows = tx
+            .query(
+                "SELECT t.turn, t.at, t.trace FROM v12_conversations v JOIN v12_turns t ON t.conversation_id = v.conversation_id \
+                 WHERE v.bot_id = ?1 AND v.user_id = ?2 AND t.turn > v.turns - ?3 ORDER BY t.turn",
+                params![&self.bot, &self.user, KEPT_TURNS],
+            )
+            .await?;
+        rows.into_iter().map(|mut row| Ok(Turn { turn: row.int()?, at: row.at()?, trace: row.json()? })).collect()
+    }
+}
+
 struct Whose(ConversationId);
 
 impl Script for Whose {
@@ -51,6 +84,11 @@ impl Script for Whose {
 }
 
 impl Store {
+    /// The traces of a conversation's latest turns, oldest first.
+    pub async fn v12_turns(&self, bot: &BotId, user: &str) -> Result<Vec<Turn>> {
+        self.read(&Turns { bot: bot.clone(), user: user.to_owned() }).await
+    }
+
     /// The traces of a conversation's latest turns, newest first. Of each conversation the latest 50 turns
     /// are kept, save those whose trace was too large.
     pub async fn latest_v12_turns(&self, latest: Latest) -> Result<Vec<Turn>> {

@@ -30,8 +30,6 @@ use crate::{
 
 /// How many turns of a conversation are kept.
 pub(super) const KEPT_TURNS: i64 = 50;
-/// How many late messages are handed over at once.
-const LATE: i64 = 500;
 /// How many messages are written together with all else; a statement has an end.
 const AT_ONCE: usize = 8;
 
@@ -451,15 +449,16 @@ impl Script for Adopt {
     }
 }
 
-/// Messages of the bot that nobody was there to take, and no webhook took.
+/// Messages of the bot that nobody was there to take, and no webhook took. More than anybody waits for: beyond the limit they
+/// are only in the conversation.
 async fn late(tx: &mut Tx<'_>, place: &Place) -> Result<Vec<Said>> {
     let rows = tx
         .query(
             "SELECT type, payload FROM messages WHERE conversation_id = ?1 AND created_at > ?2 \
              AND direction = 'outgoing' AND NOT EXISTS (SELECT 1 FROM webhook_messages w \
              WHERE w.conversation_id = ?1 AND w.position = messages.created_at AND w.status = 'delivered') \
-             ORDER BY created_at, id LIMIT ?3",
-            params![&place.conversation, place.delivered_at, LATE],
+             ORDER BY created_at, id LIMIT 10000",
+            params![&place.conversation, place.delivered_at],
         )
         .await?;
     rows.into_iter().map(|mut row| Ok(Said { kind: row.text()?, payload: row.json()? })).collect()
@@ -624,120 +623,6 @@ impl Script for TakeLate {
     }
 }
 
-/// A conversation whose dialog has waited long enough.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Due {
-    /// The bot.
-    pub bot: BotId,
-    /// The user's id in the Converse API.
-    pub user: String,
-}
-
-/// What a look at the dialogs that wait shows.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Looked {
-    /// The conversations whose dialog has waited long enough, longest overdue first.
-    pub due: Vec<Due>,
-    /// When the next of them may be due, if any of them isn't yet.
-    pub again: Option<Timestamp>,
-}
-
-/// Looks at the conversations whose time it is.
-struct Look {
-    now: Timestamp,
-    most: usize,
-}
-
-impl Script for Look {
-    /// What is due, whether others were looked at, and when to look at what comes next.
-    type Out = (Vec<Due>, bool, Option<Timestamp>);
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Out> {
-        let sql = format!(
-            "SELECT bot_id, user_id, look_at, context_expires_at FROM v12_conversations WHERE look_at IS NOT NULL \
-             ORDER BY look_at LIMIT {}",
-            self.most
-        );
-        let (mut due, mut others) = (Vec::new(), false);
-        for mut row in tx.query(&sql, &[]).await? {
-            let (bot, user, look_at, ends_at) = (row.id()?, row.text()?, row.at()?, row.opt_at()?);
-            if look_at > self.now {
-                return Ok((due, others, Some(look_at)));
-            }
-            match ends_at.is_some_and(|end| end <= self.now) {
-                true => due.push(Due { bot, user }),
-                false => others = true,
-            }
-        }
-        Ok((due, others, None))
-    }
-}
-
-/// Notes of the conversations that are looked at too early when it will be time.
-struct PutOff {
-    now: Timestamp,
-    most: usize,
-}
-
-impl Script for PutOff {
-    type Out = ();
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
-        let sql = format!(
-            "SELECT bot_id, user_id FROM v12_conversations WHERE look_at <= ?1 \
-             AND (context_expires_at IS NULL OR context_expires_at > ?1) ORDER BY look_at LIMIT {}",
-            self.most
-        );
-        let put_off = "UPDATE v12_conversations SET look_at = context_expires_at WHERE bot_id = ?1 AND user_id = ?2 \
-                       AND (context_expires_at IS NULL OR context_expires_at > ?3)";
-        for mut row in tx.query(&sql, params![self.now]).await? {
-            let (bot, user): (BotId, String) = (row.id()?, row.text()?);
-            tx.execute(put_off, params![&bot, &user, self.now]).await?;
-        }
-        Ok(())
-    }
-}
-
-struct DropTimeout(Due);
-
-impl Script for DropTimeout {
-    type Out = ();
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
-        let sql =
-            "UPDATE v12_conversations SET context_expires_at = NULL, look_at = NULL WHERE bot_id = ?1 AND user_id = ?2";
-        tx.execute(sql, params![&self.0.bot, &self.0.user]).await?;
-        Ok(())
-    }
-}
-
-/// The trace of a turn.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Turn {
-    /// Its number in the conversation, from 1.
-    pub turn: i64,
-    /// When it ended.
-    pub at: Timestamp,
-    /// What happened.
-    pub trace: Json,
-}
-
-struct Turns {
-    bot: BotId,
-    user: String,
-}
-
-impl Script for Turns {
-    type Out = Vec<Turn>;
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Turn>> {
-        let rows = tx
-            .query(
-                "SELECT t.turn, t.at, t.trace FROM v12_conversations v JOIN v12_turns t ON t.conversation_id = v.conversation_id \
-                 WHERE v.bot_id = ?1 AND v.user_id = ?2 AND t.turn > v.turns - ?3 ORDER BY t.turn",
-                params![&self.bot, &self.user, KEPT_TURNS],
-            )
-            .await?;
-        rows.into_iter().map(|mut row| Ok(Turn { turn: row.int()?, at: row.at()?, trace: row.json()? })).collect()
-    }
-}
-
 impl Store {
     /// What the conversation of a bot and a user remembers.
     pub async fn recall(&self, bot: &BotId, user: &str) -> Result<Remembered> {
@@ -757,30 +642,5 @@ impl Store {
     /// Hands over the messages that nobody was there to take, oldest first.
     pub async fn take_late(&self, bot: &BotId, user: &str) -> Result<Vec<Said>> {
         self.write(TakeLate { bot: bot.clone(), user: user.to_owned() }).await
-    }
-
-    /// Looks at `most` of the conversations whose dialog may have waited long enough.
-    pub async fn look_at_v12_timeouts(&self, most: usize) -> Result<Looked> {
-        loop {
-            let now = self.now();
-            let (due, others, again) = self.read(&Look { now, most }).await?;
-            if others {
-                self.write(PutOff { now, most }).await?;
-            }
-            // Those put off may have stood before others.
-            if !others || !due.is_empty() {
-                return Ok(Looked { due, again });
-            }
-        }
-    }
-
-    /// Lets a dialog wait without end: its bot isn't here any more.
-    pub async fn drop_v12_timeout(&self, due: Due) -> Result<()> {
-        self.write(DropTimeout(due)).await
-    }
-
-    /// The traces of a conversation's latest turns, oldest first.
-    pub async fn v12_turns(&self, bot: &BotId, user: &str) -> Result<Vec<Turn>> {
-        self.read(&Turns { bot: bot.clone(), user: user.to_owned() }).await
     }
 }

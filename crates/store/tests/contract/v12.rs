@@ -5,8 +5,9 @@ use duologue_store::v12::{
     accounts::Account,
     kvs,
     members::Member,
+    timeouts::{Due, Looked},
     traces::Latest,
-    turns::{Commit, Committed, Due, Elsewhere, Looked, Memory, Said},
+    turns::{Commit, Committed, Elsewhere, Memory, Said},
 };
 use duologue_store::{
     conversations, messages,
