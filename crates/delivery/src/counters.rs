@@ -163,6 +163,7 @@ mod tests {
             Outcome::Retry(1, String::new()),
             Outcome::Failed(String::new()),
             Outcome::Moot,
+            Outcome::Wait(1),
         ];
         for (number, outcome) in outcomes.iter().enumerate() {
             for _ in 0..=number {
@@ -172,7 +173,7 @@ mod tests {
         let settled: Vec<_> = counters.settled().filter(|(.., count)| *count > 0).collect();
         let names: Vec<_> = settled.iter().map(|(to, outcome, _)| (*to, *outcome)).collect();
         assert_eq!(names, OUTCOMES.map(|outcome| ("integration", outcome)));
-        assert_eq!(settled.iter().map(|(.., count)| *count).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+        assert_eq!(settled.iter().map(|(.., count)| *count).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
         counters.attempt(Verdict::Gone);
         assert_eq!(counters.attempts().find(|(_, count)| *count == 1), Some(("gone", 1)));
     }

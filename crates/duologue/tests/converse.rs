@@ -293,6 +293,11 @@ async fn a_bot_lives(database: Option<&str>) {
     let answers = [says(&server, "bob", "thanks"), says(&server, "bob", "bye")];
     let told = answers.map(|said| said.iter().filter(|text| *text == "Your tea is ready").count());
     assert_eq!(told, [1, 0]);
+
+    // What is deleted isn't remembered, not even by a server that has just used it.
+    client.delete_conversation(&bobs.id).await.unwrap();
+    assert_eq!(says(&server, "bob", "hi"), ["Hello bob"]);
+    assert_eq!(says(&server, "bob", "count"), ["1 of 7"]);
 }
 
 #[test]
