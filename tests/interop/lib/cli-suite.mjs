@@ -340,17 +340,18 @@ export function suite(version) {
     const answers = async (word) => (await knock())[2] === `${word} ä\n`
     const eventuallyAnswers = (word) => eventually(() => answers(word), { limit: 60_000, what: `${word}\n${dev.text()}` })
     const changed = async (word, files) => {
-      // Saved again and again: what is saved while it works on a change escapes the CLI.
+      // Saved again and again: what is saved while it works on a change escapes the CLI. Not too often, as each
+      // time it builds and begins anew.
       let saved = 0
       const attempt = async () => {
         if (await answers(word)) return true
-        if (Date.now() - saved > 8000) {
+        if (Date.now() - saved > 25_000) {
           for (const [path, text] of Object.entries(files)) writeFileSync(join(folder, path), text)
           saved = Date.now()
         }
         return false
       }
-      await eventually(attempt, { limit: 60_000, what: `${word}\n${dev.text()}` })
+      await eventually(attempt, { limit: 150_000, what: word })
     }
     await changed('heard', { 'src/index.ts': DEV_CODE('heard') })
     const more = "wave: { input: { schema: z.object({}) }, output: { schema: z.object({ times: z.number() }) } },"
