@@ -1,5 +1,6 @@
 //! The binary: command line, configuration, and the composition of all rooms below.
 
+mod accept;
 mod backup;
 mod bot;
 mod calls;

@@ -7,30 +7,18 @@ use duologue_bridge::Bridge;
 use duologue_calls::Calls;
 use duologue_delivery::{Counters, Deliveries, webhooks};
 use duologue_door as door;
-use duologue_http::{App, Listeners, Metrics, Peer, RateLimit, Throttle};
+use duologue_http::{App, Listeners, Metrics, RateLimit, Throttle};
 use duologue_outbound::{AllowList, Client, Settings};
 use duologue_store::{Store, setup::Made};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-    service::TowerToHyperService,
-};
-use tokio::{
-    net::TcpListener,
-    sync::{Semaphore, watch},
-};
+use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
+    accept::accept,
     calls,
     config::{self, Config, Flags, LogFormat, Switch},
     hosting::Host,
     init, metrics,
-    unstuck::Unstuck,
 };
-
-/// Most bytes in the line and headers of a request: a wall behind the bounds of the dialects, at
-/// which a connection is broken off.
-const HEADER_BYTES: usize = 64 * 1024;
 
 /// How long calls to bots may go on after the signal to stop.
 const LONGEST_PATIENCE: Duration = Duration::from_secs(5);
@@ -240,58 +228,6 @@ fn start_logging(config: &Config) -> Result<(), Error> {
         LogFormat::Pretty => builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).init(),
     }
     Ok(())
-}
-
-/// Takes connections until told to stop, then lets running requests finish.
-async fn accept(
-    listener: TcpListener,
-    router: axum::Router,
-    config: &Config,
-    listeners: &Listeners,
-    mut close: watch::Receiver<bool>,
-) {
-    let graceful = GracefulShutdown::new();
-    let room = Arc::new(Semaphore::new(config.connections));
-    let [header_time, body_time, patience] =
-        [config.header_timeout, config.body_timeout, config.shutdown_timeout].map(Duration::from_secs);
-    // An error means that whoever would tell is gone.
-    let mut signal = std::pin::pin!(async move {
-        let _ = close.wait_for(|close| *close).await;
-    });
-    let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(header_time).max_buf_size(HEADER_BYTES);
-    loop {
-        let place = tokio::select! {
-            place = room.clone().acquire_owned() => place,
-            () = &mut signal => break,
-        };
-        // The semaphore is never closed.
-        let Ok(place) = place else { break };
-        let (stream, peer) = tokio::select! {
-            connection = door::accept(&listener) => connection,
-            () = &mut signal => break,
-        };
-        let stream = TokioIo::new(Unstuck::new(stream, body_time));
-        let service = TowerToHyperService::new(router.clone());
-        let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-            request.extensions_mut().insert(Peer(peer));
-            hyper::service::Service::call(&service, request)
-        });
-        let connection = http.serve_connection(stream, service);
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            // Clients that go away in the middle are their own affair.
-            let _ = connection.await;
-            drop(place);
-        });
-    }
-    drop(listener);
-    // They would never finish.
-    listeners.close();
-    tracing::info!("stopping: finishing running requests");
-    if tokio::time::timeout(patience, graceful.shutdown()).await.is_err() {
-        tracing::warn!(seconds = patience.as_secs(), "some requests did not finish in time");
-    }
 }
 
 /// What a newcomer needs, once.

@@ -198,6 +198,24 @@ fn clients_that_take_nothing_are_given_up() {
     assert!(taken < 400, "{taken}");
 }
 
+/// As those of many clients of the official SDK are, which open one for each call.
+#[test]
+fn silent_connections_give_their_place() {
+    let server = Server::start(&["--connections", "4"]);
+    let mut silent: Vec<_> = (0..4).map(|_| server.connect()).collect();
+    for stream in &mut silent {
+        stream.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200");
+    }
+    let started = Instant::now();
+    assert!(server.get("/health").starts_with("HTTP/1.1 200"));
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    let gone = silent.iter_mut().map(answer).filter(|rest| !rest.contains("408")).count();
+    assert!(gone > 0);
+}
+
 #[test]
 fn the_operator_hands_out_tokens() {
     let mut server = Server::start(&[]);
