@@ -236,7 +236,8 @@ async fn a_receiver_that_is_gone_or_fails_for_days_is_left_alone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_receiver_that_hangs_delays_only_itself() {
-    let bed = Bed::new(Options { timeout: Duration::from_secs(2), ..quick() }).await;
+    let timeout = Duration::from_secs(20);
+    let bed = Bed::new(Options { timeout, ..quick() }).await;
     for n in 0..40 {
         bed.subscribe(&format!("/hangs/{n}")).await;
         bed.receiver.script(&format!("/hangs/{n}"), vec![(200, None, Duration::from_secs(60))]);
@@ -247,7 +248,8 @@ async fn a_receiver_that_hangs_delays_only_itself() {
     let started = Instant::now();
     bed.happen(20).await;
     bed.until(&healthy, Status::Delivered).await;
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    // Not even one of those that hang was given up.
+    assert!(started.elapsed() < timeout, "{:?}", started.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

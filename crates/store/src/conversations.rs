@@ -374,6 +374,8 @@ impl Script for Delete {
             ("DELETE FROM conversations WHERE id = ?1", params![id]),
             ("DELETE FROM v12_turns WHERE conversation_id = ?1", params![id]),
             ("DELETE FROM v12_conversations WHERE conversation_id = ?1", params![id]),
+            // A conversation of the Cloud API is its own user to a bot of v12.
+            ("DELETE FROM v12_users WHERE channel = 'api' AND user_id = ?1", params![id]),
         ] {
             tx.execute(sql, params).await?;
         }

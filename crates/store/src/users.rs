@@ -15,7 +15,7 @@ use crate::{
     sql::{Row, padded},
     tag_index::{self, Discriminator},
     tx::{Script, Tx},
-    webhooks,
+    v12, webhooks,
 };
 
 pub(crate) const COLUMNS: &str =
@@ -314,6 +314,7 @@ impl Script for Delete {
         }
         find(tx, &self.who, &self.id, true).await?.ok_or_else(|| Refusal::not_found("user", &self.id))?;
         let id = &self.id;
+        v12::forget_user(tx, &self.who.bot, id).await?;
         tx.execute_all(&[
             ("DELETE FROM users WHERE id = ?1", params![id]),
             ("DELETE FROM participants WHERE user_id = ?1", params![id]),

@@ -12,6 +12,7 @@ use duologue_store::v12::{
 use duologue_store::{
     conversations, messages,
     page::{PageRequest, Range, Sort},
+    users,
 };
 
 use crate::{Bed, contract, json};
@@ -321,6 +322,31 @@ contract! {
         // Erased, memory and all; the bot goes on.
         assert_eq!(store.recall(&"my-bot".into(), "u1").await.unwrap().session, None);
         assert_eq!(store.v12_secret().await.unwrap(), store.v12_secret().await.unwrap());
+    }
+}
+
+contract! {
+    async fn a_deleted_user_is_not_remembered(bed: Bed) {
+        let store = &bed.store;
+        let bots: [BotId; 2] = ["one-bot".into(), "two-bot".into()];
+        for bot in &bots {
+            store.mount_v12_bot(bot.clone(), bot.to_string()).await.unwrap();
+            store.write(Commit { bot: bot.clone(), ..turn(&bed, "u1", 0, Some("a"), &["b"]) }).await.unwrap();
+        }
+        for (bot, attributes_stay) in bots.iter().zip([true, false]) {
+            let listed = conversations_of(&bed, bot).await;
+            let who = Identity::bot(bot.clone());
+            let conversation = listed[0].id.to_string();
+            let members = store.list_participants(who.clone(), conversation, PageRequest::default()).await.unwrap().items;
+            let user = members.iter().find(|user| user.id != bot.as_user()).unwrap();
+            store.write(users::Delete { who, id: user.id.to_string() }).await.unwrap();
+            let left = store.recall(bot, "u1").await.unwrap();
+            assert_eq!((left.session, left.turns, left.user.is_some()), (None, 0, attributes_stay));
+            assert!(store.v12_turns(bot, "u1").await.unwrap().is_empty());
+        }
+        // Talks on as a stranger.
+        store.write(Commit { bot: bots[0].clone(), ..turn(&bed, "u1", 0, Some("a"), &["b"]) }).await.unwrap();
+        assert_eq!(conversations_of(&bed, &bots[0]).await.len(), 2);
     }
 }
 
