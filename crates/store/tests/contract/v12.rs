@@ -331,7 +331,7 @@ contract! {
         let bots: [BotId; 2] = ["one-bot".into(), "two-bot".into()];
         for bot in &bots {
             store.mount_v12_bot(bot.clone(), bot.to_string()).await.unwrap();
-            store.write(Commit { bot: bot.clone(), ..turn(&bed, "u1", 0, Some("a"), &["b"]) }).await.unwrap();
+            store.write(Commit { bot: bot.clone(), ..turn(&bed, "somebody", 0, Some("a"), &["b"]) }).await.unwrap();
         }
         for (bot, attributes_stay) in bots.iter().zip([true, false]) {
             let listed = conversations_of(&bed, bot).await;
@@ -340,12 +340,12 @@ contract! {
             let members = store.list_participants(who.clone(), conversation, PageRequest::default()).await.unwrap().items;
             let user = members.iter().find(|user| user.id != bot.as_user()).unwrap();
             store.write(users::Delete { who, id: user.id.to_string() }).await.unwrap();
-            let left = store.recall(bot, "u1").await.unwrap();
+            let left = store.recall(bot, "somebody").await.unwrap();
             assert_eq!((left.session, left.turns, left.user.is_some()), (None, 0, attributes_stay));
-            assert!(store.v12_turns(bot, "u1").await.unwrap().is_empty());
+            assert!(store.v12_turns(bot, "somebody").await.unwrap().is_empty());
         }
         // Talks on as a stranger.
-        store.write(Commit { bot: bots[0].clone(), ..turn(&bed, "u1", 0, Some("a"), &["b"]) }).await.unwrap();
+        store.write(Commit { bot: bots[0].clone(), ..turn(&bed, "somebody", 0, Some("a"), &["b"]) }).await.unwrap();
         assert_eq!(conversations_of(&bed, &bots[0]).await.len(), 2);
     }
 }
