@@ -45,13 +45,11 @@ pub(crate) async fn forget_user(tx: &mut Tx<'_>, bot: &BotId, user: &str) -> Res
         tx.execute_all(&[
             ("DELETE FROM v12_turns WHERE conversation_id = ?1", params![&conversation]),
             ("DELETE FROM v12_conversations WHERE bot_id = ?1 AND user_id = ?2", params![bot, &name]),
-            (
-                "DELETE FROM v12_users WHERE channel = 'api' AND user_id = ?1 AND NOT EXISTS (\
-                 SELECT 1 FROM bots b JOIN v12_conversations v ON v.bot_id = b.id AND v.user_id = ?1 WHERE b.flow = 1)",
-                params![&name],
-            ),
         ])
         .await?;
+        let sql = "DELETE FROM v12_users WHERE channel = 'api' AND user_id = ?1 AND NOT EXISTS (\
+             SELECT 1 FROM bots b JOIN v12_conversations v ON v.bot_id = b.id AND v.user_id = ?1 WHERE b.flow = 1)";
+        tx.execute(sql, params![&name]).await?;
         tx.touches().erased();
     }
     Ok(())
