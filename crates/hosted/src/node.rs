@@ -97,7 +97,13 @@ impl Node {
     /// The program and its arguments: `heap` is how many MiB of objects, `confined` whether the bundle may
     /// touch files outside its folder, and start processes and threads.
     pub fn command(&self, runner: &Path, home: &Home, heap: u64, confined: bool) -> Vec<OsString> {
-        let mut command: Vec<OsString> = vec![self.path.clone().into(), format!("--max-old-space-size={heap}").into()];
+        // Node would make the space of new objects smaller for a small heap, and collect garbage all the time.
+        let young = (heap / 16).clamp(1, 16);
+        let mut command: Vec<OsString> = vec![
+            self.path.clone().into(),
+            format!("--max-old-space-size={heap}").into(),
+            format!("--max-semi-space-size={young}").into(),
+        ];
         if confined {
             self.confine(runner, home, &mut command);
         }
