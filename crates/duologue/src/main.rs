@@ -120,7 +120,11 @@ fn main() -> ExitCode {
             Some(Command::Deliveries(command)) => finish(deliveries::run(command).await),
             Some(Command::Backup(args)) => finish(backup::backup(args)),
             Some(Command::Verify(args)) => finish(backup::verify(args)),
-            Some(Command::Bench(args)) => finish(duologue_bench::run(args).await),
+            // Dropped, it ends its servers and removes their folders.
+            Some(Command::Bench(args)) => match export::stop::Stop::listen().or(duologue_bench::run(args)).await {
+                Some(result) => finish(result),
+                None => fail("stopped before the end"),
+            },
             Some(Command::BenchBare(args)) => finish(duologue_bench::bare::run(args).await),
         }
     })
