@@ -66,7 +66,9 @@ impl Server {
         database: Option<(&str, usize)>,
         more: &[&str],
     ) -> Result<Server, Error> {
-        let mut args: Vec<String> = ["serve", "--log", "warn", "--data"].map(String::from).into();
+        // Bots that fail are meant to.
+        const LOG: &str = "warn,duologue_delivery=error";
+        let mut args: Vec<String> = ["serve", "--log", LOG, "--data"].map(String::from).into();
         args.push(data.display().to_string());
         if let Some((url, connections)) = database {
             args.extend(["--database".into(), url.into(), "--database-connections".into(), connections.to_string()]);

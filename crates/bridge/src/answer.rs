@@ -276,7 +276,7 @@ mod tests {
     fn what_stands_in_between_does_not_speak_as_code_does() {
         let nobody = |status, body| interpret(answer(status, body)).unwrap_err().is_from_nobody();
         assert!(nobody(500, "An error occurred while handling request: connect ECONNREFUSED"));
-        assert!(nobody(404, "there is no tunnel at this path\n") && nobody(502, ""));
+        assert!(nobody(503, "no tunnel is open at this path\n") && nobody(404, "not here\n") && nobody(502, ""));
         assert!(!nobody(500, r#"{"error":"it broke"}"#) && !nobody(500, r#"{"type":"Runtime","message":"no"}"#));
         assert!(!nobody(400, "no") && !nobody(404, r#"{"message":"no such thing"}"#));
         assert!(Failure::Unreachable(String::new()).is_from_nobody());

@@ -39,7 +39,8 @@ pub(crate) async fn through(
     request: Request<Incoming>,
 ) -> Response<Full<Bytes>> {
     let Some(tunnel) = registry.find(id) else {
-        return refusal(StatusCode::NOT_FOUND, "there is no tunnel at this path");
+        // It may be there again soon: what is delivered through it waits.
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, "no tunnel is open at this path");
     };
     let mut ticket = match tunnel.ticket(registry.limits.requests) {
         Ok(ticket) => ticket,

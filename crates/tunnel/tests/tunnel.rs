@@ -122,7 +122,7 @@ async fn ids_are_refused_as_the_protocol_says() {
     while first.next().await.is_some() {}
     let mut again = server.open(ID).await;
     again.send(Message::text(r#"{"type":"hello"}"#)).await.unwrap();
-    assert_eq!(server.get("/nobody-has-this-id-here").await.0, 404);
+    assert_eq!(server.get("/nobody-has-this-id-here").await.0, 503);
     assert_eq!(server.get("/").await.0, 404);
 }
 

@@ -259,7 +259,7 @@ export function suite(version) {
     assert.deepEqual(messages.map((one) => one.payload.text), ['You said: through the tunnel ✓'])
 
     await dev.stop()
-    await eventually(async () => (await fetch(`${made.url}/health`)).status === 404, { what: 'the end of the tunnel' })
+    await eventually(async () => (await fetch(`${made.url}/health`)).status === 503, { what: 'the end of the tunnel' })
     await cli.ok('bots delete', id)
   })
 
@@ -366,8 +366,8 @@ export function suite(version) {
     // Ctrl-C ends the code and the tunnel; what the server knows stays, for the next time.
     await dev.interrupt()
     assert.equal(await dev.isListening(), false)
-    await eventually(async () => (await fetch(`${made.url}/health`)).status === 404, { what: 'the end of the tunnel' })
-    assert.equal((await knock())[0], 404)
+    await eventually(async () => (await fetch(`${made.url}/health`)).status === 503, { what: 'the end of the tunnel' })
+    assert.equal((await knock())[0], 503)
     assert.equal((await integration()).id, dev.id)
     const again = await run()
     assert.equal(again.id, dev.id, again.text())
