@@ -24,9 +24,9 @@ use tokio::{
 
 use crate::{
     Args, Error,
-    delivery::{Headers, Stage, admin, said, serve},
     load::{self, Client, Figures, request},
     scenarios::{authorization, borrowed, called, text},
+    stage::{Headers, Stage, admin, said, serve},
     table,
 };
 

@@ -15,6 +15,7 @@ mod engine;
 mod hosted;
 mod load;
 mod scenarios;
+mod stage;
 mod table;
 
 use std::path::PathBuf;

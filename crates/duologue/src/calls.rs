@@ -5,13 +5,13 @@ use std::sync::Arc;
 use duologue_bridge::{Bridge, Hosting};
 use duologue_outbound::{AllowList, Client, Settings};
 
-use crate::config::Config;
+use crate::{config::Config, error::Error};
 
 /// What `hosting` runs listens here.
 const LOOPBACK: &str = "127.0.0.0/8, ::1";
 
 /// The bridge, as it is configured. Connections to hosted code and to developers' URLs are apart.
-pub fn bridge(config: &Config, hosting: Arc<dyn Hosting>) -> Result<Bridge, super::serve::Error> {
+pub fn bridge(config: &Config, hosting: Arc<dyn Hosting>) -> Result<Bridge, Error> {
     Ok(Bridge::new(client(config.reachable_bots()?)?, client(LOOPBACK.parse()?)?, hosting))
 }
 

@@ -14,7 +14,7 @@ use duologue_store::{
 use futures_util::future::BoxFuture;
 use tokio::{sync::watch, task::JoinHandle};
 
-use crate::{config::Config, serve::Error};
+use crate::{config::Config, error::Error};
 
 /// How long a process may take until it listens: loading a bundle of some megabytes on a busy machine.
 const START_TIMEOUT: Duration = Duration::from_secs(30);

@@ -6,6 +6,7 @@ mod bot;
 mod calls;
 mod config;
 mod deliveries;
+mod error;
 mod export;
 mod hosting;
 mod import;

@@ -15,42 +15,14 @@ use tokio::{net::TcpListener, sync::watch};
 use crate::{
     accept::accept,
     calls,
-    config::{self, Config, Flags, LogFormat, Switch},
+    config::{Config, Flags, LogFormat, Switch},
+    error::Error,
     hosting::Host,
     init, metrics,
 };
 
 /// How long calls to bots may go on after the signal to stop.
 const LONGEST_PATIENCE: Duration = Duration::from_secs(5);
-
-/// Why the server doesn't run.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The configuration.
-    #[error(transparent)]
-    Config(#[from] config::Error),
-    /// The store.
-    #[error(transparent)]
-    Store(#[from] duologue_store::Error),
-    /// The address.
-    #[error("can't listen on {0}: {1}. Choose another address with --listen.")]
-    Listen(std::net::SocketAddr, std::io::Error),
-    /// The address of tunnels.
-    #[error("can't listen for tunnels on {0}: {1}. Choose another address with --tunnel-listen.")]
-    ListenForTunnels(std::net::SocketAddr, std::io::Error),
-    /// The v12 bots.
-    #[error(transparent)]
-    Bots(#[from] duologue_bots::Error),
-    /// The way to the code of bots and integrations.
-    #[error(transparent)]
-    Outbound(#[from] duologue_outbound::Error),
-    /// The host of uploaded code.
-    #[error(transparent)]
-    Hosted(#[from] duologue_hosted::Error),
-    /// The log filter.
-    #[error("--log is not valid: {0}")]
-    Log(String),
-}
 
 /// Serves until SIGTERM or Ctrl-C.
 pub async fn run(flags: Flags) -> Result<(), Error> {
