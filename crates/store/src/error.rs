@@ -28,6 +28,20 @@ pub enum Error {
 /// The store's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// What an error says, and what the errors behind it add to that.
+pub(crate) fn reasons(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
         Error::Database(error.to_string())
@@ -43,7 +57,7 @@ impl From<tokio_postgres::Error> for Error {
             }
             _ => Error::Database(match error.as_db_error() {
                 Some(db) => format!("{}: {}", db.code().code(), db.message()),
-                None => error.to_string(),
+                None => reasons(&error),
             }),
         }
     }
@@ -51,7 +65,7 @@ impl From<tokio_postgres::Error> for Error {
 
 impl From<deadpool_postgres::PoolError> for Error {
     fn from(error: deadpool_postgres::PoolError) -> Self {
-        Error::Database(error.to_string())
+        Error::Database(reasons(&error))
     }
 }
 

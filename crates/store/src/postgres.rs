@@ -7,13 +7,14 @@
 
 mod groups;
 mod notify;
+mod tls;
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use deadpool_postgres::{Client, Hook, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use duologue_model::{Timestamp, id::Generator};
-use tokio_postgres::{Config, NoTls};
 
+use self::tls::Target;
 use crate::{
     Error, Result,
     live::Live,
@@ -38,7 +39,7 @@ const INSTANT_ALONE: &str =
 pub(crate) struct Engine {
     core: Arc<Core>,
     groups: groups::Queue,
-    url: String,
+    target: Target,
 }
 
 /// What transactions need.
@@ -51,13 +52,13 @@ struct Core {
 impl Engine {
     /// Connects and migrates.
     pub(crate) async fn open(url: &str, connections: usize, live: Arc<Live>, ids: Arc<Generator>) -> Result<Self> {
-        let mut config =
-            Config::from_str(url).map_err(|e| Error::Setup(format!("the database URL is not usable: {e}")))?;
-        config.application_name("duologue");
+        let target = Target::of(url)?;
+        let mut config = target.config.clone();
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(Duration::from_secs(10));
         }
-        let manager = Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+        let manager =
+            Manager::from_config(config, target.tls.clone(), ManagerConfig { recycling_method: RecyclingMethod::Fast });
         let pool = Pool::builder(manager)
             .max_size(connections)
             .runtime(Runtime::Tokio1)
@@ -75,7 +76,7 @@ impl Engine {
         let core = Arc::new(Core { pool, live, ids });
         core.migrate().await?;
         let groups = groups::Queue::start(&core);
-        Ok(Engine { core, groups, url: url.to_owned() })
+        Ok(Engine { core, groups, target })
     }
 
     /// Runs a script in a transaction; answers after it is durable.
@@ -121,7 +122,7 @@ impl Engine {
 impl Core {
     async fn migrate(&self) -> Result<()> {
         let mut client = self.pool.get().await.map_err(|e| {
-            Error::Setup(format!("can't reach the PostgreSQL database: {e}. Check the URL, and that the server runs and lets this user in."))
+            Error::Setup(format!("can't reach the PostgreSQL database: {}. Check the URL, and that the server runs and lets this user in.", crate::error::reasons(&e)))
         })?;
         let tx = client.transaction().await?;
         tx.execute("SELECT pg_advisory_xact_lock($1)", &[&MIGRATION]).await?;

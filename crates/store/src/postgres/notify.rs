@@ -1,13 +1,13 @@
 //! What processes on one database tell each other: that something waits for a bot that another of them
 //! delivers for. A hint only: what isn't heard is found a few seconds later.
 
-use std::{future::poll_fn, str::FromStr, sync::Arc, time::Duration};
+use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use duologue_model::id::BotId;
 use tokio::sync::watch;
-use tokio_postgres::{AsyncMessage, Config, NoTls};
+use tokio_postgres::AsyncMessage;
 
-use super::Engine;
+use super::{Engine, tls::Target};
 use crate::{Result, live::Live};
 
 const CHANNEL: &str = "duologue_outbox";
@@ -27,7 +27,7 @@ impl Engine {
     pub(crate) async fn listen(&self, mut stop: watch::Receiver<bool>) {
         while !*stop.borrow() {
             tokio::select! {
-                () = connected(&self.url, &self.core.live) => {}
+                () = connected(&self.target, &self.core.live) => {}
                 _ = stop.changed() => return,
             }
             tokio::select! {
@@ -39,10 +39,8 @@ impl Engine {
 }
 
 /// Hears until the connection ends.
-async fn connected(url: &str, live: &Arc<Live>) {
-    let Ok(mut config) = Config::from_str(url) else { return };
-    config.application_name("duologue");
-    let (client, mut connection) = match config.connect(NoTls).await {
+async fn connected(target: &Target, live: &Arc<Live>) {
+    let (client, mut connection) = match target.config.connect(target.tls.clone()).await {
         Ok(connected) => connected,
         Err(error) => {
             tracing::warn!(%error, "can't hear what other processes tell; looking every few seconds instead");

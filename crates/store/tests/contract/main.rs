@@ -27,6 +27,7 @@ mod secrets;
 mod states;
 mod tags;
 mod timers;
+mod tls;
 mod transfer;
 mod users;
 mod v12;
@@ -86,6 +87,22 @@ macro_rules! contract {
     };
 }
 
+/// The URL of a new database of its own, if there is a PostgreSQL to test with.
+pub async fn database() -> Option<String> {
+    let base = std::env::var("DUOLOGUE_TEST_POSTGRES").ok()?;
+    let name = format!("t_{}", duologue_model::id::Generator::system().uuid().replace('-', ""));
+    let (client, connection) = tokio_postgres::connect(&base, tokio_postgres::NoTls).await.unwrap();
+    let connection = tokio::spawn(connection);
+    client.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
+    drop(client);
+    connection.await.unwrap().unwrap();
+    let mut url = base.clone();
+    let path = url.rfind('/').unwrap();
+    let tail = url.split_off(path);
+    let parameters = tail.find('?').map_or(String::new(), |at| tail[at..].to_owned());
+    Some(format!("{url}/{name}{parameters}"))
+}
+
 impl Bed {
     pub async fn sqlite() -> Bed {
         let folder = tempfile::tempdir().unwrap();
@@ -94,19 +111,8 @@ impl Bed {
     }
 
     pub async fn postgres() -> Option<Bed> {
-        let base = std::env::var("DUOLOGUE_TEST_POSTGRES").ok()?;
-        let name = format!("t_{}", duologue_model::id::Generator::system().uuid().replace('-', ""));
-        let (client, connection) = tokio_postgres::connect(&base, tokio_postgres::NoTls).await.unwrap();
-        let connection = tokio::spawn(connection);
-        client.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
-        drop(client);
-        connection.await.unwrap().unwrap();
-        let mut url = base.clone();
-        let path = url.rfind('/').unwrap();
-        let tail = url.split_off(path);
-        let parameters = tail.find('?').map_or(String::new(), |at| tail[at..].to_owned());
-        let location = Location::Postgres { url: format!("{url}/{name}{parameters}"), connections: 4 };
-        Some(Self::open(location, None).await)
+        let url = database().await?;
+        Some(Self::open(Location::Postgres { url, connections: 4 }, None).await)
     }
 
     async fn open(location: Location, folder: Option<tempfile::TempDir>) -> Bed {
