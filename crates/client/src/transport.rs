@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use duologue_model::{Timestamp, id::Generator};
+use duologue_model::{Timestamp, error::causes, id::Generator};
 use futures_util::{StreamExt, stream::BoxStream};
 use http::{HeaderMap, HeaderValue, Method, Response, Uri, header, uri::Scheme};
 use http_body_util::{BodyExt, Full};
@@ -244,20 +244,6 @@ fn now() -> Timestamp {
 
 fn interrupted(broken: &dyn StdError) -> Error {
     TransportError::Interrupted(causes(broken)).into()
-}
-
-/// An error and what caused it, in one line.
-fn causes(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.contains(&next) {
-            text = format!("{text}: {next}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 fn pool<C>(connector: C) -> Pool<C, Full<Bytes>>

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn permissions_are_asked_for_as_each_version_wants_it() {
+    fn flags_are_as_each_version_wants_them() {
         let folder = tempfile::tempdir().unwrap();
         let folder = crate::folder::Folder::create(folder.path()).unwrap();
         let home = folder.home(&duologue_bridge::Code::Bot("bot_1".into()), "").unwrap();
@@ -162,6 +162,7 @@ mod tests {
             let command = node.command(&folder.runner(), &home, 64, true);
             command.iter().map(|part| part.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
         };
+        assert!(flags((18, 20)).starts_with("node --max-old-space-size=64 --max-semi-space-size=4 /"));
         assert!(!flags((18, 20)).contains("permission"));
         assert!(flags((20, 5)).contains(" --experimental-permission --no-warnings --allow-fs-read="));
         assert!(flags((22, 12)).contains(" --experimental-permission --disable-warning=ExperimentalWarning "));

@@ -6,6 +6,7 @@
 use std::{fmt, io};
 
 use duologue_client::{ApiError, ErrorKind};
+use duologue_model::error::causes;
 use serde_json::Value;
 
 /// What a handler returns.
@@ -158,20 +159,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
             Cause::Told { message, .. } | Cause::Temporary(message) => f.write_str(message),
-            Cause::Other(cause) => {
-                let mut text = cause.to_string();
-                f.write_str(&text)?;
-                let mut source = cause.source();
-                while let Some(next) = source {
-                    let said = next.to_string();
-                    if !text.contains(&said) {
-                        write!(f, ": {said}")?;
-                        text = said;
-                    }
-                    source = next.source();
-                }
-                Ok(())
-            }
+            Cause::Other(cause) => f.write_str(&causes(cause.as_ref())),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What can go wrong below the dialects.
 
-use duologue_model as model;
+use duologue_model::{self as model, error::causes};
 
 /// A failure of the store.
 #[derive(Debug, thiserror::Error)]
@@ -28,20 +28,6 @@ pub enum Error {
 /// The store's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What an error says, and what the errors behind it add to that.
-pub(crate) fn reasons(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
-}
-
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
         Error::Database(error.to_string())
@@ -57,7 +43,7 @@ impl From<tokio_postgres::Error> for Error {
             }
             _ => Error::Database(match error.as_db_error() {
                 Some(db) => format!("{}: {}", db.code().code(), db.message()),
-                None => reasons(&error),
+                None => causes(&error),
             }),
         }
     }
@@ -65,7 +51,7 @@ impl From<tokio_postgres::Error> for Error {
 
 impl From<deadpool_postgres::PoolError> for Error {
     fn from(error: deadpool_postgres::PoolError) -> Self {
-        Error::Database(reasons(&error))
+        Error::Database(causes(&error))
     }
 }
 

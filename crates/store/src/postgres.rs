@@ -12,7 +12,7 @@ mod tls;
 use std::{sync::Arc, time::Duration};
 
 use deadpool_postgres::{Client, Hook, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
-use duologue_model::{Timestamp, id::Generator};
+use duologue_model::{Timestamp, error::causes, id::Generator};
 
 use self::tls::Target;
 use crate::{
@@ -122,7 +122,7 @@ impl Engine {
 impl Core {
     async fn migrate(&self) -> Result<()> {
         let mut client = self.pool.get().await.map_err(|e| {
-            Error::Setup(format!("can't reach the PostgreSQL database: {}. Check the URL, and that the server runs and lets this user in.", crate::error::reasons(&e)))
+            Error::Setup(format!("can't reach the PostgreSQL database: {}. Check the URL, and that the server runs and lets this user in.", causes(&e)))
         })?;
         let tx = client.transaction().await?;
         tx.execute("SELECT pg_advisory_xact_lock($1)", &[&MIGRATION]).await?;

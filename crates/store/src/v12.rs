@@ -37,21 +37,21 @@ pub const USER_TAG: &str = "userId";
 /// Forgets what dialogs of the bot remember of a user who is being deleted, and the user's attributes unless
 /// another bot has a conversation with the same user of the Converse API.
 pub(crate) async fn forget_user(tx: &mut Tx<'_>, bot: &BotId, user: &str) -> Result<()> {
-    let sql = "SELECT v.user_id, v.conversation_id FROM participants p \
-         JOIN v12_conversations v ON v.conversation_id = p.conversation_id \
-         WHERE p.user_id = ?1 AND v.chat_user_id = ?1 AND v.bot_id = ?2";
-    for mut row in tx.query(sql, params![user, bot]).await? {
-        let (name, conversation) = (row.text()?, row.text()?);
-        tx.execute_all(&[
-            ("DELETE FROM v12_turns WHERE conversation_id = ?1", params![&conversation]),
-            ("DELETE FROM v12_conversations WHERE bot_id = ?1 AND user_id = ?2", params![bot, &name]),
-        ])
-        .await?;
-        let sql = "DELETE FROM v12_users WHERE channel = 'api' AND user_id = ?1 AND NOT EXISTS (\
-             SELECT 1 FROM bots b JOIN v12_conversations v ON v.bot_id = b.id AND v.user_id = ?1 WHERE b.flow = 1)";
-        tx.execute(sql, params![&name]).await?;
-        tx.touches().erased();
+    const TALKS: &str = "FROM participants p JOIN v12_conversations v ON v.conversation_id = p.conversation_id \
+         WHERE p.user_id = ?2 AND v.chat_user_id = ?2 AND v.bot_id = ?1";
+    // Attributes first: by what else is removed it is known whose.
+    for sql in [
+        format!(
+            "DELETE FROM v12_users WHERE channel = 'api' AND user_id IN (SELECT v.user_id {TALKS}) AND NOT EXISTS (\
+             SELECT 1 FROM bots b JOIN v12_conversations o ON o.bot_id = b.id AND o.user_id = v12_users.user_id \
+             WHERE b.flow = 1 AND b.id <> ?1)"
+        ),
+        format!("DELETE FROM v12_turns WHERE conversation_id IN (SELECT v.conversation_id {TALKS})"),
+        format!("DELETE FROM v12_conversations WHERE bot_id = ?1 AND user_id IN (SELECT v.user_id {TALKS})"),
+    ] {
+        tx.execute(&sql, params![bot, user]).await?;
     }
+    tx.touches().erased();
     Ok(())
 }
 

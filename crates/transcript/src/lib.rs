@@ -121,21 +121,9 @@ pub enum Error {
         limit: usize,
     },
     /// The template doesn't compile, fails or runs too long.
-    #[error("the template failed: {}", template_failure(.0))]
+    #[error("the template failed: {}", duologue_model::error::causes(.0))]
     Template(#[from] minijinja::Error),
     /// An entity has no JSON form.
     #[error("a record can't be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
-}
-
-/// The engine's message and those of its causes, in one line.
-fn template_failure(error: &minijinja::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

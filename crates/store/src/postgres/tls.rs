@@ -1,7 +1,7 @@
 //! Where a PostgreSQL URL leads to, and whether the connection is encrypted: `sslmode` and `sslrootcert` as libpq
 //! has them.
 
-use std::{net::IpAddr, path::PathBuf, str::FromStr, sync::Arc};
+use std::{net::IpAddr, path::Path, str::FromStr, sync::Arc};
 
 use percent_encoding::percent_decode_str;
 use rustls::{
@@ -28,6 +28,9 @@ pub(super) struct Target {
     pub tls: MakeRustlsConnect,
 }
 
+/// The value of `sslrootcert` for the authorities that this machine trusts.
+const SYSTEM: &str = "system";
+
 /// What is asked of the server's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trust {
@@ -50,14 +53,16 @@ impl Target {
         let (rest, mode, roots) = split(url);
         let mut config = Config::from_str(&rest).map_err(unusable)?;
         config.application_name("duologue");
+        let named = roots.as_deref().is_some_and(|roots| roots != SYSTEM);
         let (ssl, trust) = match mode.as_deref() {
             None if is_local(&config) => (SslMode::Disable, Trust::Anybody),
             None | Some("prefer" | "allow") => (SslMode::Prefer, Trust::Anybody),
             Some("disable") => (SslMode::Disable, Trust::Anybody),
-            // As libpq has it: who names roots wants them to count.
             Some("require") if roots.is_none() => (SslMode::Require, Trust::Anybody),
-            Some("require" | "verify-ca") => (SslMode::Require, Trust::Signed),
-            Some("verify-full") => (SslMode::Require, Trust::Named),
+            // As libpq has it: who names authorities wants them to count.
+            Some("require" | "verify-ca") if named => (SslMode::Require, Trust::Signed),
+            // Those that the machine trusts sign for everybody, so only a name tells who it is.
+            Some("require" | "verify-ca" | "verify-full") => (SslMode::Require, Trust::Named),
             Some(other) => {
                 return Err(unusable(format!(
                     "sslmode={other} is none of disable, allow, prefer, require, verify-ca, verify-full"
@@ -110,13 +115,13 @@ fn client_config(trust: Trust, roots: Option<&str>) -> Result<ClientConfig> {
 /// Who is trusted: the certificates in a PEM file, or those that this machine trusts.
 fn trusted(roots: Option<&str>) -> Result<RootCertStore> {
     let mut store = RootCertStore::empty();
-    match roots.filter(|roots| *roots != "system") {
+    match roots.filter(|roots| *roots != SYSTEM) {
         Some(file) => {
-            let file = PathBuf::from(file);
+            let file = Path::new(file);
             let failed = |why: &dyn std::fmt::Display| {
                 Error::Setup(format!("sslrootcert {} is not usable: {why}", file.display()))
             };
-            for certificate in CertificateDer::pem_file_iter(&file).map_err(|e| failed(&e))? {
+            for certificate in CertificateDer::pem_file_iter(file).map_err(|e| failed(&e))? {
                 store.add(certificate.map_err(|e| failed(&e))?).map_err(|e| failed(&e))?;
             }
             if store.is_empty() {

@@ -2,7 +2,7 @@
 
 use duologue_store::{Error, Location, Store};
 
-/// Makes the server of the tests take TLS, with a certificate for `db.example`, 127.0.0.1 and what else is given.
+/// Makes the server of the tests take TLS with this certificate.
 async fn take_tls(url: &str, certificate: &rcgen::CertifiedKey<rcgen::KeyPair>) {
     let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
@@ -41,9 +41,7 @@ async fn encrypted(url: &str) -> (i64, i64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_are_as_encrypted_as_the_url_says() {
     let Some(url) = crate::database().await else { return eprintln!("skipped: DUOLOGUE_TEST_POSTGRES is not set") };
-    let names = ["db.example", "127.0.0.1", "localhost"].map(str::to_owned);
-    let own = rcgen::generate_simple_self_signed(names).unwrap();
-    let stranger = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let [own, stranger] = [(); 2].map(|()| rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let [roots, others] = [("own.pem", &own), ("others.pem", &stranger)].map(|(name, certificate)| {
         let file = folder.path().join(name);
@@ -52,31 +50,37 @@ async fn connections_are_as_encrypted_as_the_url_says() {
     });
     take_tls(&url, &own).await;
 
-    let open = async |parameters: &str| -> Result<(i64, i64), Error> {
+    let open_at = async |host: &str, parameters: &str| -> Result<(i64, i64), Error> {
         let separator = if url.contains('?') { '&' } else { '?' };
-        let url = format!("{url}{separator}{parameters}");
-        let store = Store::open(&Location::Postgres { url: url.clone(), connections: 2 }).await?;
-        let seen = encrypted(self::without(&url)).await;
+        let target = format!("{}{separator}{parameters}", url.replace("127.0.0.1", host));
+        let store = Store::open(&Location::Postgres { url: target, connections: 2 }).await?;
+        let seen = encrypted(&url).await;
         store.close();
         Ok(seen)
     };
     let all = |(encrypted, connections)| connections > 0 && encrypted == connections;
-    for encrypting in [
-        "sslmode=prefer",
-        "sslmode=require",
-        &format!("sslmode=verify-ca&sslrootcert={roots}"),
-        &format!("sslmode=verify-full&sslrootcert={roots}"),
+    let full = format!("sslmode=verify-full&sslrootcert={roots}");
+    for (host, encrypting) in [
+        ("127.0.0.1", "sslmode=prefer"),
+        ("127.0.0.1", "sslmode=require"),
+        ("127.0.0.1", &format!("sslmode=require&sslrootcert={roots}")),
+        ("127.0.0.1", &format!("sslmode=verify-ca&sslrootcert={roots}")),
+        ("localhost", &full),
     ] {
-        assert!(all(open(encrypting).await.unwrap()), "{encrypting}");
+        assert!(all(open_at(host, encrypting).await.unwrap()), "{host} {encrypting}");
     }
-    assert_eq!(open("sslmode=disable").await.unwrap().0, 0);
-    for refused in [&format!("sslmode=verify-full&sslrootcert={others}"), "sslmode=verify-full"] {
-        let error = open(refused).await.unwrap_err().to_string();
+    for clear in ["sslmode=disable", "connect_timeout=9"] {
+        let (encrypted, connections) = open_at("127.0.0.1", clear).await.unwrap();
+        assert!(encrypted == 0 && connections > 0, "{clear}");
+    }
+    for (host, refused) in [
+        ("127.0.0.1", &full[..]),
+        ("localhost", &format!("sslmode=verify-full&sslrootcert={others}")),
+        ("localhost", &format!("sslmode=require&sslrootcert={others}")),
+        ("localhost", "sslmode=require&sslrootcert=system"),
+        ("localhost", "sslmode=verify-ca"),
+    ] {
+        let error = open_at(host, refused).await.unwrap_err().to_string();
         assert!(error.contains("certificate"), "{refused}: {error}");
     }
-}
-
-/// The URL as this test's own connections want it.
-fn without(url: &str) -> &str {
-    &url[..url.find("sslmode").map_or(url.len(), |at| at - 1)]
 }
