@@ -32,7 +32,7 @@ const child = spawn(
     '--test',
     `--test-concurrency=${Math.max(2, availableParallelism())}`,
     // A file that takes longer is ended, with its name.
-    '--test-timeout=300000',
+    '--test-timeout=600000',
     '--test-reporter=spec',
     '--test-reporter-destination=stdout',
     '--test-reporter=tap',

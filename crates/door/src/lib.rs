@@ -46,27 +46,37 @@ pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
-/// Returns when somebody asks the process to stop: Ctrl-C, or the signal that service managers send. From the first
-/// call on the process no longer ends by itself at either.
-pub async fn stop_requested() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                () = interrupted() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
+/// Resolves when somebody asks the process to stop: Ctrl-C, or the signal that service managers send. From this call
+/// on, awaited or not, the process no longer ends by itself at either; so call it before saying that it is ready.
+/// Needs a running Tokio.
+#[cfg(unix)]
+pub fn stop_requested() -> impl Future<Output = ()> + Send + 'static {
+    use tokio::signal::unix::{Signal, SignalKind, signal};
+    async fn heard(signal: io::Result<Signal>) {
+        match signal {
+            Ok(mut signal) => drop(signal.recv().await),
+            // Without a way to hear it, it is never requested.
+            Err(_) => std::future::pending().await,
         }
     }
-    interrupted().await;
+    let [interrupt, terminate] = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+    async move {
+        tokio::select! {
+            () = heard(interrupt) => {}
+            () = heard(terminate) => {}
+        }
+    }
 }
 
-async fn interrupted() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        // Without a way to hear it, it is never requested.
-        std::future::pending::<()>().await;
+/// Resolves when somebody asks the process to stop with Ctrl-C. From the first wait on the process no longer ends by
+/// itself. Needs a running Tokio.
+#[cfg(not(unix))]
+pub fn stop_requested() -> impl Future<Output = ()> + Send + 'static {
+    async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            // Without a way to hear it, it is never requested.
+            std::future::pending::<()>().await;
+        }
     }
 }
 

@@ -79,7 +79,7 @@ pub async fn run(flags: Flags) -> Result<(), Error> {
     let timers = tokio::spawn(duologue_delivery::timers(store.clone(), keep_attempts, stopped.clone()));
     let (closing, close) = watch::channel(false);
     let deliveries = deliver(&config, &store, bots.clone(), bridge, &counters);
-    let delivering = tokio::spawn(deliver_until_signal(deliveries, closing));
+    let delivering = tokio::spawn(deliver_until(door::stop_requested(), deliveries, closing));
     let tunnels = tunnel.map(|listener| open_tunnels(listener, stopped.clone()));
     let registrations = tokio::spawn(calls.registrations(stopped.clone()));
     let sending = webhooks::Options { counters, ..webhooks::Options::default() };
@@ -145,7 +145,11 @@ fn deliver(
 
 /// Delivers until the server is told to stop, lets calls under way end, and only then has it close:
 /// bots that are being called need it.
-async fn deliver_until_signal(deliveries: Option<Deliveries>, closing: watch::Sender<bool>) {
+async fn deliver_until(
+    stop_requested: impl Future<Output = ()>,
+    deliveries: Option<Deliveries>,
+    closing: watch::Sender<bool>,
+) {
     let (stop, stopped) = watch::channel(false);
     let delivering = async {
         if let Some(deliveries) = deliveries {
@@ -153,7 +157,7 @@ async fn deliver_until_signal(deliveries: Option<Deliveries>, closing: watch::Se
         }
     };
     let stopping = async {
-        door::stop_requested().await;
+        stop_requested.await;
         let _ = stop.send(true);
     };
     tokio::join!(delivering, stopping);

@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, SystemTime},
 };
 
@@ -79,7 +79,7 @@ impl Dev {
 ///
 /// When no port is free, the server refuses the definition, or an integration can't be registered.
 pub async fn dev(bot: Bot, admin: &Client, options: Dev) -> Result<(), Error> {
-    let executable = std::env::current_exe().ok();
+    let executable = std::env::current_exe().ok().map(Executable::running);
     let listener = listen(options.port).await?;
     let port = listener.local_addr().map_err(Error::io("looking at the port"))?.port();
     let url = options.url.clone().unwrap_or_else(|| format!("http://127.0.0.1:{port}"));
@@ -91,19 +91,20 @@ pub async fn dev(bot: Bot, admin: &Client, options: Dev) -> Result<(), Error> {
     let serving = tokio::spawn(service.listen(listener, async move {
         let _ = stopped.await;
     }));
-    let mut cache = Cache::read(options.cache.clone().or_else(|| executable.as_deref().map(beside)), admin);
+    let mut cache = Cache::read(options.cache.clone().or_else(|| executable.as_ref().map(Executable::cache)), admin);
     let deployed = register(admin, &mut cache, &definition, options.deployment.clone().url(&url)).await;
     let ended = match deployed {
         Ok(id) => {
+            let stop_requested = duologue_door::stop_requested();
             eprintln!("{id} is served at {url}; Ctrl-C ends it");
             let built = async {
-                match executable.as_deref() {
-                    Some(file) => rebuilt(file).await,
+                match &executable {
+                    Some(executable) => executable.rebuilt().await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
-                () = duologue_door::stop_requested() => Ok(None),
+                () = stop_requested => Ok(None),
                 () = built => Ok(executable),
             }
         }
@@ -114,7 +115,7 @@ pub async fn dev(bot: Bot, admin: &Client, options: Dev) -> Result<(), Error> {
     match ended? {
         Some(executable) => {
             eprintln!("built anew: starting again");
-            become_anew(&executable)
+            executable.become_anew()
         }
         None => Ok(()),
     }
@@ -206,39 +207,60 @@ impl Cache {
     }
 }
 
-fn beside(executable: &Path) -> PathBuf {
-    executable.with_extension("dev.json")
+/// The file that this process runs, as it was at the start.
+struct Executable {
+    file: PathBuf,
+    first: Option<Mark>,
 }
 
-/// Resolves once the file was replaced and hasn't changed since the look before.
-async fn rebuilt(file: &Path) {
-    let mark = || fs::metadata(file).ok().and_then(|data| Some((data.modified().ok()?, data.len())));
-    let first: Option<(SystemTime, u64)> = mark();
-    let mut seen = first;
-    loop {
-        tokio::time::sleep(LOOK).await;
-        let now = mark();
-        if now.is_some() && now != first && now == seen {
-            return;
+/// By what a file is told from the one that takes its place.
+type Mark = (SystemTime, u64);
+
+impl Executable {
+    fn running(file: PathBuf) -> Self {
+        let mut executable = Executable { file, first: None };
+        executable.first = executable.mark();
+        executable
+    }
+
+    fn mark(&self) -> Option<Mark> {
+        let data = fs::metadata(&self.file).ok()?;
+        Some((data.modified().ok()?, data.len()))
+    }
+
+    /// Where its dev bots are remembered.
+    fn cache(&self) -> PathBuf {
+        self.file.with_extension("dev.json")
+    }
+
+    /// Resolves once the file was replaced and hasn't changed since the look before.
+    async fn rebuilt(&self) {
+        let mut seen = self.first;
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let now = self.mark();
+            if now.is_some() && now != self.first && now == seen {
+                return;
+            }
+            seen = now;
         }
-        seen = now;
     }
-}
 
-/// Runs the executable in the place of this process, with the same arguments.
-fn become_anew(executable: &Path) -> Result<(), Error> {
-    let mut command = std::process::Command::new(executable);
-    command.args(std::env::args_os().skip(1));
-    let what = format!("starting {}", executable.display());
-    #[cfg(unix)]
-    {
-        use std::os::unix::process::CommandExt;
-        Err(Error::io(what)(command.exec()))
-    }
-    #[cfg(not(unix))]
-    {
-        let status = command.status().map_err(Error::io(what))?;
-        if status.success() { Ok(()) } else { Err(Error::Usage(format!("it ended with {status}"))) }
+    /// Runs the file in the place of this process, with the same arguments.
+    fn become_anew(&self) -> Result<(), Error> {
+        let mut command = std::process::Command::new(&self.file);
+        command.args(std::env::args_os().skip(1));
+        let what = format!("starting {}", self.file.display());
+        #[cfg(unix)]
+        {
+            use std::os::unix::process::CommandExt;
+            Err(Error::io(what)(command.exec()))
+        }
+        #[cfg(not(unix))]
+        {
+            let status = command.status().map_err(Error::io(what))?;
+            if status.success() { Ok(()) } else { Err(Error::Usage(format!("it ended with {status}"))) }
+        }
     }
 }
 
@@ -317,10 +339,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("bot");
         fs::write(&file, "old").unwrap();
-        let watching = rebuilt(&file);
-        tokio::pin!(watching);
-        assert!(tokio::time::timeout(Duration::from_millis(10), &mut watching).await.is_err());
+        let executable = Executable::running(file.clone());
+        // Before anybody waits for it: what is built while a bot is deployed counts, too.
         fs::write(&file, "newer").unwrap();
-        tokio::time::timeout(Duration::from_secs(20), watching).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(60), executable.rebuilt()).await.unwrap();
     }
 }

@@ -35,8 +35,9 @@ impl Bot {
     pub async fn serve(self, address: &str) -> Result<(), Error> {
         let service = self.service()?;
         let listener = bind(address).await?;
+        let stop_requested = door::stop_requested();
         tracing::info!(%address, "the bot listens");
-        service.listen(listener, door::stop_requested()).await;
+        service.listen(listener, stop_requested).await;
         Ok(())
     }
 }

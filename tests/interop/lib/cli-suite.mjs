@@ -1,7 +1,7 @@
 // What the official CLI does with a server: cli-protocol.md §§ 2–8. A suite file for each version, so
 // that they run side by side.
 
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { withCli, freePort } from './cli.mjs'
 import { apiUrl, assert, eventually, ok, raw, server, unique } from './harness.mjs'
@@ -11,6 +11,12 @@ const admin = (method, path, options) => ok(method, `/v1/admin/${path}`, { ...wo
 const bot = async (id) => (await admin('GET', `bots/${id}`)).bot
 const integrationNamed = async (name, version = 'latest') =>
   (await admin('GET', `integrations/${name}/${encodeURIComponent(version)}`)).integration
+
+/** Adds what a command has said to an error. */
+const also = (command) => (error) => {
+  error.message += `\n${command.text()}`
+  throw error
+}
 
 /** All tests, with this version. */
 export function suite(version) {
@@ -336,31 +342,38 @@ export function suite(version) {
     }
     assert.deepEqual(await knock(), [202, '/x%20y?z=1', 'got ä\n'])
 
-    // A change of the code alone, then of the definition, too: the server has it, and tells the code again.
+    // A change of the code, then of the definition: the server has it, and tells the code again.
     const answers = async (word) => (await knock())[2] === `${word} ä\n`
-    const eventuallyAnswers = (word) => eventually(() => answers(word), { limit: 60_000, what: `${word}\n${dev.text()}` })
-    const changed = async (word, files) => {
-      // Saved again and again: what is saved while it works on a change escapes the CLI. Not too often, as each
-      // time it builds and begins anew.
+    const eventuallyAnswers = (word, dev) =>
+      eventually(() => dev.ended() || answers(word), { limit: 30_000, what: word }).catch(also(dev))
+    const changed = async (path, text) => {
+      const times = (words) => dev.text().split(words).length
+      const [changes, starts] = ['Changes detected', 'Listening on port'].map(times)
+      // One file at once, whole, while the CLI is at rest: of two changes that it sees apart it makes two builds side
+      // by side, which stumble over each other. And what it doesn't see is saved again.
       let saved = 0
-      const attempt = async () => {
-        if (await answers(word)) return true
-        if (Date.now() - saved > 25_000) {
-          for (const [path, text] of Object.entries(files)) writeFileSync(join(folder, path), text)
+      const seen = () => {
+        if (dev.ended() || times('Changes detected') > changes) return true
+        if (Date.now() - saved > 10_000) {
+          writeFileSync(join(cli.folder, 'saved'), text)
+          renameSync(join(cli.folder, 'saved'), join(folder, path))
           saved = Date.now()
         }
         return false
       }
-      await eventually(attempt, { limit: 150_000, what: word })
+      await eventually(seen, { limit: 35_000, what: `the change of ${path}` }).catch(also(dev))
+      const begun = () => dev.ended() || times('Listening on port') > starts
+      await eventually(begun, { limit: 30_000, what: `the start after the change of ${path}` }).catch(also(dev))
+      assert.ok(!dev.ended(), dev.text())
     }
-    await changed('heard', { 'src/index.ts': DEV_CODE('heard') })
+    await changed('src/index.ts', DEV_CODE('heard', 'wave: async () => ({ times: 2 }),'))
+    await eventuallyAnswers('heard', dev)
     const more = "wave: { input: { schema: z.object({}) }, output: { schema: z.object({ times: z.number() }) } },"
-    const definition = DEV_DEFINITION(name, more)
-    await changed('seen', { 'integration.definition.ts': definition, 'src/index.ts': DEV_CODE('seen', 'wave: async () => ({ times: 2 }),') })
-    await eventually(async () => 'wave' in (await integration()).actions, { limit: 30_000, what: dev.text() })
+    await changed('integration.definition.ts', DEV_DEFINITION(name, more))
+    await eventually(async () => 'wave' in (await integration()).actions, { what: 'the action' }).catch(also(dev))
     const instance = async () => (await bot(owner.id)).integrations[dev.id]
     await eventually(async () => (await instance()).status === 'registered', { limit: 30_000, what: 'the registration of the change' })
-    assert.ok((await told()).length > 1, 'it was told again')
+    await eventually(async () => (await told()).length > 1, { limit: 30_000, what: 'being told again' })
     assert.deepEqual((await client.callAction({ type: 'greeter:wave', input: {} })).output, { times: 2 })
 
     // Ctrl-C ends the code and the tunnel; what the server knows stays, for the next time.
@@ -371,14 +384,14 @@ export function suite(version) {
     assert.equal((await integration()).id, dev.id)
     const again = await run()
     assert.equal(again.id, dev.id, again.text())
-    await eventuallyAnswers('seen')
+    await eventuallyAnswers('heard', again)
     await eventually(async () => (await instance()).status === 'registered', { limit: 30_000, what: 'the registration of the next time' })
     assert.deepEqual(await greet('Bo'), { text: 'Hello Bo' })
 
     // Deleted, it leaves its bots, and its code hears of it.
     await cli.ok('integrations delete', dev.id)
     assert.deepEqual((await bot(owner.id)).integrations, {})
-    await eventually(() => again.text().includes(`goodbye ${owner.id}`), { what: `the farewell\n${again.text()}` })
+    await eventually(() => again.text().includes(`goodbye ${owner.id}`), { what: 'the farewell' }).catch(also(again))
     assert.equal((await fetch(`${hook}/x`)).status, 404)
     await again.interrupt()
   })

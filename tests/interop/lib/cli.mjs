@@ -15,8 +15,8 @@ const modules = fileURLToPath(new URL('../node_modules/', import.meta.url))
 const scratch = mkdtempSync(join(tmpdir(), 'duologue-cli-'))
 const running = new Set()
 
-after(() => {
-  for (const child of running) stop(child)
+after(async () => {
+  await Promise.all([...running].map(stop))
   rmSync(scratch, { recursive: true, force: true, maxRetries: 5 })
 })
 
@@ -49,10 +49,7 @@ export class Cli {
     const files = said.map((path) => openSync(path, 'w'))
     const child = this.#spawn(args, { cwd, env, stdio: ['ignore', ...files] })
     files.forEach(closeSync)
-    const code = await new Promise((resolve, reject) => {
-      child.on('error', reject)
-      child.on('close', resolve)
-    })
+    const { code } = await child.closed
     running.delete(child)
     const [stdout, stderr] = said.map((path) => readFileSync(path, 'utf8'))
     return { code, stdout, text: stdout + stderr }
@@ -77,7 +74,10 @@ export class Cli {
     return JSON.parse((await this.ok(...args, '--json')).stdout)
   }
 
-  /** Starts a command that goes on, once it has said `ready`. Answers what it has said. */
+  /**
+   * Starts a command that goes on, once it has said `ready`. `text` is what it has said, with how it ended
+   * if it has.
+   */
   async start(ready, command, ...rest) {
     const { cwd, env, args } = this.#options(command, rest)
     const child = this.#spawn(args, { cwd, env })
@@ -90,12 +90,15 @@ export class Cli {
       }
       child.stdout.on('data', look)
       child.stderr.on('data', look)
-      child.on('close', (code) => {
+      // Not `close`: what it has started may outlive it.
+      child.on('exit', (code, signal) => {
         clearTimeout(late)
-        reject(new Error(`bp ${args.join(' ')} ended with ${code}:\n${said}`))
+        said += `\n(ended with ${signal ?? code})\n`
+        reject(new Error(`bp ${args.join(' ')} ended:\n${said}`))
       })
     })
-    return { text: () => said, stop: () => stop(child), interrupt: () => interrupt(child) }
+    const ended = () => child.exitCode !== null || child.signalCode !== null
+    return { text: () => said, ended, stop: () => stop(child), interrupt: () => interrupt(child) }
   }
 
   #options(command, rest) {
@@ -108,6 +111,10 @@ export class Cli {
     const { BP_TOKEN, BP_API_URL, ...clean } = process.env
     // A process group of its own: some commands have children.
     const child = spawn(process.execPath, [this.program, ...args], { cwd, env: { ...clean, ...env }, stdio, detached: true })
+    child.closed = new Promise((resolve, reject) => {
+      child.on('error', reject)
+      child.on('close', (code, signal) => resolve({ code, signal }))
+    })
     running.add(child)
     return child
   }
@@ -152,23 +159,30 @@ export class Cli {
   }
 }
 
-function stop(child) {
+/** Ends a command and all that it has started, which may outlive it. */
+async function stop(child) {
   running.delete(child)
-  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve()
-  const ended = new Promise((resolve) => child.on('close', resolve))
-  try {
-    process.kill(-child.pid, 'SIGKILL')
-  } catch {
-    child.kill('SIGKILL')
-  }
-  return ended
+  signal(child, 'SIGKILL')
+  await child.closed
 }
 
 /** What Ctrl-C does: all processes of the group are told. Answers how the command ended. */
-function interrupt(child) {
-  const ended = new Promise((resolve) => child.on('close', (code, signal) => resolve({ code, signal })))
-  process.kill(-child.pid, 'SIGINT')
-  return ended.finally(() => running.delete(child))
+async function interrupt(child) {
+  signal(child, 'SIGINT')
+  const late = setTimeout(() => signal(child, 'SIGKILL'), 20_000)
+  const how = await child.closed
+  clearTimeout(late)
+  running.delete(child)
+  return how
+}
+
+function signal(child, name) {
+  try {
+    process.kill(-child.pid, name)
+  } catch (error) {
+    // Nobody is left.
+    if (error.code !== 'ESRCH') throw error
+  }
 }
 
 /** A port that nobody listens on. */

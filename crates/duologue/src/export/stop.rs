@@ -11,8 +11,9 @@ impl Stop {
     /// Listens from now on.
     pub fn listen() -> Self {
         let (sender, receiver) = watch::channel(false);
+        let requested = duologue_door::stop_requested();
         tokio::spawn(async move {
-            duologue_door::stop_requested().await;
+            requested.await;
             // Nobody may be left to hear it.
             let _ = sender.send(true);
         });
