@@ -484,6 +484,48 @@ pub(crate) fn page<T>(
     Ok(page)
 }
 
+/// Which of a bot's entities are listed, the latest first.
+pub(crate) struct Latest<'a> {
+    pub(crate) table: &'a str,
+    pub(crate) columns: &'a str,
+    /// Their kind in the index of tags.
+    pub(crate) kind: &'a str,
+    pub(crate) bot: &'a str,
+    /// Columns with the values that they must have, if any.
+    pub(crate) equal: &'a [(&'a str, &'a Option<String>)],
+    /// One of these; any if there is none.
+    pub(crate) statuses: Vec<&'static str>,
+    /// Keys and values; an empty value means absent.
+    pub(crate) tags: &'a [(String, String)],
+}
+
+impl Latest<'_> {
+    pub(crate) async fn page<T>(
+        self,
+        tx: &mut Tx<'_>,
+        wanted: &PageRequest,
+        item: impl FnMut(&mut Row) -> Result<T>,
+    ) -> Result<Page<T>> {
+        let Latest { table, columns, .. } = self;
+        let mut query = Query::new(&format!("SELECT e.created_at, e.id, {columns} FROM {table} e WHERE 1 = 1"));
+        query.and("e.bot_id =", self.bot);
+        for (column, value) in self.equal {
+            if let Some(value) = value {
+                query.and(&format!("e.{column} ="), value);
+            }
+        }
+        if !self.statuses.is_empty() {
+            query.and_in("e.status", self.statuses.into_iter().map(str::to_owned));
+        }
+        for (key, value) in self.tags {
+            query.tagged(self.kind, self.bot, key, value);
+        }
+        query.after(wanted.after.as_ref(), "e.created_at", "e.id", false);
+        query.order("e.created_at", "e.id", false, wanted.size.get() + 1);
+        page(query.run(tx).await?, wanted.size, item)
+    }
+}
+
 /// Bounds on the instant of creation, inclusive.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Range {

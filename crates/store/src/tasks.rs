@@ -4,7 +4,7 @@ use duologue_model::{Error as Refusal, Identity, Json, Tags, Task, TaskStatus, T
 
 use crate::{
     Error, Result, Store, conversations,
-    page::{Page, PageRequest, Query},
+    page::{Latest, Page, PageRequest},
     params,
     sql::Row,
     tag_index,
@@ -250,29 +250,21 @@ impl Script for List {
     type Out = Page<Task>;
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Page<Task>> {
         for_bots(&self.who)?;
-        let mut query = Query::new(&format!("SELECT e.created_at, e.id, {COLUMNS} FROM tasks e WHERE 1 = 1"));
-        query.and("e.bot_id =", &self.who.bot);
-        let equal = [
-            ("e.conversation_id =", &self.conversation),
-            ("e.user_id =", &self.user),
-            ("e.parent_task_id =", &self.parent),
-            ("e.type =", &self.kind),
-        ];
-        for (column, value) in equal {
-            if let Some(value) = value {
-                query.and(column, value);
-            }
-        }
-        if !self.statuses.is_empty() {
-            query.and_in("e.status", self.statuses.iter().map(|status| status.name().to_owned()));
-        }
-        for (key, value) in &self.tags {
-            query.tagged("t", self.who.bot.as_str(), key, value);
-        }
-        query.after(self.page.after.as_ref(), "e.created_at", "e.id", false);
-        query.order("e.created_at", "e.id", false, self.page.size.get() + 1);
-        let rows = query.run(tx).await?;
-        crate::page::page(rows, self.page.size, stored)
+        let latest = Latest {
+            table: "tasks",
+            columns: COLUMNS,
+            kind: "t",
+            bot: self.who.bot.as_str(),
+            equal: &[
+                ("conversation_id", &self.conversation),
+                ("user_id", &self.user),
+                ("parent_task_id", &self.parent),
+                ("type", &self.kind),
+            ],
+            statuses: self.statuses.iter().map(|status| status.name()).collect(),
+            tags: &self.tags,
+        };
+        latest.page(tx, &self.page, stored).await
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
         read::WorkflowUpdate,
         settle::{Done, Outcome},
     },
-    page::{Page, PageRequest, Query},
+    page::{Latest, Page, PageRequest, Query},
     params,
     sql::{Row, padded},
     tag_index::{self, Discriminator},
@@ -581,29 +581,21 @@ impl Script for List {
     type Out = Page<Workflow>;
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Page<Workflow>> {
         for_bots(&self.who)?;
-        let mut query = Query::new(&format!("SELECT e.created_at, e.id, {COLUMNS} FROM workflows e WHERE 1 = 1"));
-        query.and("e.bot_id =", &self.who.bot);
-        let equal = [
-            ("e.conversation_id =", &self.conversation),
-            ("e.user_id =", &self.user),
-            ("e.parent_workflow_id =", &self.parent),
-            ("e.name =", &self.name),
-        ];
-        for (column, value) in equal {
-            if let Some(value) = value {
-                query.and(column, value);
-            }
-        }
-        if !self.statuses.is_empty() {
-            query.and_in("e.status", self.statuses.iter().map(|status| status.name().to_owned()));
-        }
-        for (key, value) in &self.tags {
-            query.tagged("w", self.who.bot.as_str(), key, value);
-        }
-        query.after(self.page.after.as_ref(), "e.created_at", "e.id", false);
-        query.order("e.created_at", "e.id", false, self.page.size.get() + 1);
-        let rows = query.run(tx).await?;
-        crate::page::page(rows, self.page.size, stored)
+        let latest = Latest {
+            table: "workflows",
+            columns: COLUMNS,
+            kind: "w",
+            bot: self.who.bot.as_str(),
+            equal: &[
+                ("conversation_id", &self.conversation),
+                ("user_id", &self.user),
+                ("parent_workflow_id", &self.parent),
+                ("name", &self.name),
+            ],
+            statuses: self.statuses.iter().map(|status| status.name()).collect(),
+            tags: &self.tags,
+        };
+        latest.page(tx, &self.page, stored).await
     }
 }
 

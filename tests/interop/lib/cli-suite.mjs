@@ -315,7 +315,7 @@ export function suite(version) {
       const port = await freePort()
       const dev = await cli.start(/Listening|listening/, 'dev', '--port', `${port}`, '--tunnelUrl', server.tunnelUrl, { cwd: folder })
       const isListening = () => fetch(`http://127.0.0.1:${port}/health`).then((answer) => answer.ok, () => false)
-      await eventually(isListening, { limit: 30_000, what: 'the code on this machine' })
+      await eventually(isListening, { what: 'the code on this machine' })
       return { ...dev, isListening, id: /devint_[0-9A-Z]{26}/.exec(dev.text())?.[0] }
     }
     const dev = await run()
@@ -345,7 +345,7 @@ export function suite(version) {
     // A change of the code, then of the definition: the server has it, and tells the code again.
     const answers = async (word) => (await knock())[2] === `${word} ä\n`
     const eventuallyAnswers = (word, dev) =>
-      eventually(() => dev.ended() || answers(word), { limit: 30_000, what: word }).catch(also(dev))
+      eventually(() => dev.ended() || answers(word), { what: word }).catch(also(dev))
     const changed = async (path, text) => {
       const times = (words) => dev.text().split(words).length
       const [changes, starts] = ['Changes detected', 'Listening on port'].map(times)
@@ -363,7 +363,7 @@ export function suite(version) {
       }
       await eventually(seen, { limit: 35_000, what: `the change of ${path}` }).catch(also(dev))
       const begun = () => dev.ended() || times('Listening on port') > starts
-      await eventually(begun, { limit: 30_000, what: `the start after the change of ${path}` }).catch(also(dev))
+      await eventually(begun, { what: `the start after the change of ${path}` }).catch(also(dev))
       assert.ok(!dev.ended(), dev.text())
     }
     await changed('src/index.ts', DEV_CODE('heard', 'wave: async () => ({ times: 2 }),'))
@@ -372,8 +372,8 @@ export function suite(version) {
     await changed('integration.definition.ts', DEV_DEFINITION(name, more))
     await eventually(async () => 'wave' in (await integration()).actions, { what: 'the action' }).catch(also(dev))
     const instance = async () => (await bot(owner.id)).integrations[dev.id]
-    await eventually(async () => (await instance()).status === 'registered', { limit: 30_000, what: 'the registration of the change' })
-    await eventually(async () => (await told()).length > 1, { limit: 30_000, what: 'being told again' })
+    await eventually(async () => (await instance()).status === 'registered', { what: 'the registration of the change' })
+    await eventually(async () => (await told()).length > 1, { what: 'being told again' })
     assert.deepEqual((await client.callAction({ type: 'greeter:wave', input: {} })).output, { times: 2 })
 
     // Ctrl-C ends the code and the tunnel; what the server knows stays, for the next time.
@@ -385,7 +385,7 @@ export function suite(version) {
     const again = await run()
     assert.equal(again.id, dev.id, again.text())
     await eventuallyAnswers('heard', again)
-    await eventually(async () => (await instance()).status === 'registered', { limit: 30_000, what: 'the registration of the next time' })
+    await eventually(async () => (await instance()).status === 'registered', { what: 'the registration of the next time' })
     assert.deepEqual(await greet('Bo'), { text: 'Hello Bo' })
 
     // Deleted, it leaves its bots, and its code hears of it.

@@ -48,7 +48,7 @@ export const unique = (word = 'x') => `${word}-${randomUUID().slice(0, 13)}`
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
 /** Polls until `attempt` returns something truthy; fails after `limit` milliseconds. */
-export async function eventually(attempt, { limit = 10_000, what = 'the condition' } = {}) {
+export async function eventually(attempt, { limit = 30_000, what = 'the condition' } = {}) {
   const end = Date.now() + limit
   for (let pause = 20; ; pause = Math.min(pause * 1.5, 400)) {
     const got = await attempt()

@@ -72,7 +72,7 @@ eachWay('messages, by type and any, and the hooks around them', async (w, way) =
   const failed = await eventually(async () => {
     const { events } = await client.listEvents({ type: 'message_created', messageId: failing.id })
     return events[0]?.status === 'failed' && events[0]
-  }, { limit: 20_000, what: 'the failure' })
+  }, { what: 'the failure' })
   assert.match(failed.failureReason, /Failed on purpose/)
 })
 

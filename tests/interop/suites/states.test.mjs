@@ -199,7 +199,7 @@ every('the expiry of a bot’s state is told to the bot once', 'listEvents', asy
       const got = (await client.listEvents({ type: 'state_expired' })).events
       return got.length > 0 && got
     },
-    { limit: 20_000, what: 'the event state_expired' },
+    { what: 'the event state_expired' },
   )
   assert.equal(events.length, 1)
   assert.equal(events[0].payload.state.name, 'session')

@@ -70,7 +70,6 @@ every('a task state belongs to an existing task; its time comes', 'createTask', 
   await client.setState({ type: 'task', id: task.id, name: 's', payload: { a: 1 } })
   assert.deepEqual((await client.getState({ type: 'task', id: task.id, name: 's' })).state.payload, { a: 1 })
   await eventually(async () => (await client.getTask({ id: task.id })).task.status === 'timeout', {
-    limit: 20_000,
     what: 'the status "timeout"',
   })
 })

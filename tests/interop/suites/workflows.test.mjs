@@ -117,7 +117,7 @@ every('a workflow whose time has come is timed out', 'createWorkflow', async (w)
       const { workflow: now } = await client.getWorkflow({ id: workflow.id })
       return now.status === 'timedout' && now
     },
-    { limit: 20_000, what: 'the status "timedout"' },
+    { what: 'the status "timedout"' },
   )
   recent(out.completedAt)
 })

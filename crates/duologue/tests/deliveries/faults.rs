@@ -50,7 +50,7 @@ mod case {
         })
         .await;
         let place = Place::start(database.as_deref(), &bot, &[]).await;
-        place.change_bot(json!({"maxExecutionTime": 1})).await;
+        place.change_bot(json!({"maxExecutionTime": 3})).await;
         let words = ["rubbish", "runtime", "refuse", "hang", "die", "slow", "often", "busy"];
         let mut conversations = HashMap::new();
         for word in words {

@@ -67,11 +67,11 @@ mod case {
         let bot = TestBot::well().await;
         let mut place = Place::start(database.as_deref(), &bot, &[]).await;
         for n in 0..10 {
-            let event = CreateEvent::new("later", json!({ "n": n })).schedule(Schedule::Delay(700));
+            let event = CreateEvent::new("later", json!({ "n": n })).schedule(Schedule::Delay(3000));
             place.bot.create_event(event).await.unwrap();
         }
         place.server.kill();
-        tokio::time::sleep(Duration::from_millis(800)).await;
+        tokio::time::sleep(Duration::from_millis(3100)).await;
         assert_eq!(bot.count(), 0);
         place.restart();
         place.wait_for(EventStatus::Processed, 10).await;

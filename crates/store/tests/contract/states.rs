@@ -109,11 +109,11 @@ contract! {
 contract! {
     async fn touching_restarts_the_idle_clock(bed: Bed) {
         let key = key(&bed, "idle");
-        let first = bed.store.write(set(key.clone(), serde_json::json!({}), Expiry::After(400))).await.unwrap();
-        tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+        let first = bed.store.write(set(key.clone(), serde_json::json!({}), Expiry::After(2000))).await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
         let read = bed.store.get_state(key.clone()).await.unwrap();
         assert!(read.expires_at > first.expires_at);
-        tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+        tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
         assert!(bed.store.get_state(key.clone()).await.is_ok());
         let never = bed.store.write(SetExpiry { key: key.clone(), expiry: None }).await.unwrap();
         assert_eq!((never.expiry, never.expires_at), (None, None));

@@ -213,12 +213,12 @@ contract! {
         let webhook = bed.webhook(&["user_created"]).await;
         bed.user(&[]).await;
         let claimed = bed.claim(&webhook).await;
-        let settled = settle(&bed.store, &claimed[0], 503, Verdict::Retry(30), PATIENCE).await;
+        let settled = settle(&bed.store, &claimed[0], 503, Verdict::Retry(1500), PATIENCE).await;
         let due = bed.store.webhooks_due().await.unwrap();
         assert_eq!(due, [(webhook.id.clone(), settled.next.unwrap())]);
         assert_eq!(bed.claim(&webhook).await.len(), 0, "not before its time");
         assert!(bed.store.get_webhook(bed.path(&webhook.id)).await.unwrap().failing_since.is_some());
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tokio::time::sleep(std::time::Duration::from_millis(1550)).await;
         let claimed = bed.claim(&webhook).await;
         assert_eq!((claimed[0].attempts, claimed[0].tries), (1, 1));
         assert!(claimed[0].destination.is_failing);
