@@ -100,6 +100,17 @@ mod tests {
         listen(address).unwrap();
     }
 
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_stop_is_heard_before_anybody_waits_for_it() {
+        for signal in ["-TERM", "-INT"] {
+            let requested = stop_requested();
+            let own = std::process::id().to_string();
+            assert!(std::process::Command::new("kill").args([signal, &own]).status().unwrap().success());
+            tokio::time::timeout(Duration::from_secs(60), requested).await.unwrap();
+        }
+    }
+
     #[tokio::test]
     async fn an_address_is_listened_on_once() {
         let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();

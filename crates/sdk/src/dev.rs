@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
@@ -216,16 +216,14 @@ struct Executable {
 /// By what a file is told from the one that takes its place.
 type Mark = (SystemTime, u64);
 
+fn mark(file: &Path) -> Option<Mark> {
+    let data = fs::metadata(file).ok()?;
+    Some((data.modified().ok()?, data.len()))
+}
+
 impl Executable {
     fn running(file: PathBuf) -> Self {
-        let mut executable = Executable { file, first: None };
-        executable.first = executable.mark();
-        executable
-    }
-
-    fn mark(&self) -> Option<Mark> {
-        let data = fs::metadata(&self.file).ok()?;
-        Some((data.modified().ok()?, data.len()))
+        Executable { first: mark(&file), file }
     }
 
     /// Where its dev bots are remembered.
@@ -238,7 +236,7 @@ impl Executable {
         let mut seen = self.first;
         loop {
             tokio::time::sleep(LOOK).await;
-            let now = self.mark();
+            let now = mark(&self.file);
             if now.is_some() && now != self.first && now == seen {
                 return;
             }

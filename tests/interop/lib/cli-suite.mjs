@@ -12,11 +12,15 @@ const bot = async (id) => (await admin('GET', `bots/${id}`)).bot
 const integrationNamed = async (name, version = 'latest') =>
   (await admin('GET', `integrations/${name}/${encodeURIComponent(version)}`)).integration
 
-/** Adds what a command has said to an error. */
-const also = (command) => (error) => {
-  error.message += `\n${command.text()}`
-  throw error
-}
+/** `eventually`, while a command goes on; a failure tells what it has said. */
+const meanwhile = (command, attempt, options) =>
+  eventually(() => {
+    assert.ok(!command.ended(), 'it ended')
+    return attempt()
+  }, options).catch((error) => {
+    error.message += `\n${command.text()}`
+    throw error
+  })
 
 /** All tests, with this version. */
 export function suite(version) {
@@ -344,8 +348,6 @@ export function suite(version) {
 
     // A change of the code, then of the definition: the server has it, and tells the code again.
     const answers = async (word) => (await knock())[2] === `${word} ä\n`
-    const eventuallyAnswers = (word, dev) =>
-      eventually(() => dev.ended() || answers(word), { what: word }).catch(also(dev))
     const changed = async (path, text) => {
       const times = (words) => dev.text().split(words).length
       const [changes, starts] = ['Changes detected', 'Listening on port'].map(times)
@@ -353,7 +355,7 @@ export function suite(version) {
       // by side, which stumble over each other. And what it doesn't see is saved again.
       let saved = 0
       const seen = () => {
-        if (dev.ended() || times('Changes detected') > changes) return true
+        if (times('Changes detected') > changes) return true
         if (Date.now() - saved > 10_000) {
           writeFileSync(join(cli.folder, 'saved'), text)
           renameSync(join(cli.folder, 'saved'), join(folder, path))
@@ -361,16 +363,14 @@ export function suite(version) {
         }
         return false
       }
-      await eventually(seen, { limit: 35_000, what: `the change of ${path}` }).catch(also(dev))
-      const begun = () => dev.ended() || times('Listening on port') > starts
-      await eventually(begun, { what: `the start after the change of ${path}` }).catch(also(dev))
-      assert.ok(!dev.ended(), dev.text())
+      await meanwhile(dev, seen, { limit: 35_000, what: `the change of ${path}` })
+      await meanwhile(dev, () => times('Listening on port') > starts, { what: `the start after the change of ${path}` })
     }
     await changed('src/index.ts', DEV_CODE('heard', 'wave: async () => ({ times: 2 }),'))
-    await eventuallyAnswers('heard', dev)
+    await meanwhile(dev, () => answers('heard'), { what: 'heard' })
     const more = "wave: { input: { schema: z.object({}) }, output: { schema: z.object({ times: z.number() }) } },"
     await changed('integration.definition.ts', DEV_DEFINITION(name, more))
-    await eventually(async () => 'wave' in (await integration()).actions, { what: 'the action' }).catch(also(dev))
+    await meanwhile(dev, async () => 'wave' in (await integration()).actions, { what: 'the action' })
     const instance = async () => (await bot(owner.id)).integrations[dev.id]
     await eventually(async () => (await instance()).status === 'registered', { what: 'the registration of the change' })
     await eventually(async () => (await told()).length > 1, { what: 'being told again' })
@@ -384,14 +384,14 @@ export function suite(version) {
     assert.equal((await integration()).id, dev.id)
     const again = await run()
     assert.equal(again.id, dev.id, again.text())
-    await eventuallyAnswers('heard', again)
+    await meanwhile(again, () => answers('heard'), { what: 'heard again' })
     await eventually(async () => (await instance()).status === 'registered', { what: 'the registration of the next time' })
     assert.deepEqual(await greet('Bo'), { text: 'Hello Bo' })
 
     // Deleted, it leaves its bots, and its code hears of it.
     await cli.ok('integrations delete', dev.id)
     assert.deepEqual((await bot(owner.id)).integrations, {})
-    await eventually(() => again.text().includes(`goodbye ${owner.id}`), { what: 'the farewell' }).catch(also(again))
+    await meanwhile(again, () => again.text().includes(`goodbye ${owner.id}`), { what: 'the farewell' })
     assert.equal((await fetch(`${hook}/x`)).status, 404)
     await again.interrupt()
   })

@@ -9,7 +9,7 @@ use super::{action, event, host, object, pool, returns};
 
 const COMPUTE: Duration = Duration::from_millis(200);
 /// A run's total time, the parent's grace, and room for a busy machine. Alone, a run ends within 500 ms.
-const LATEST: Duration = Duration::from_secs(20);
+const LATEST: Duration = Duration::from_secs(4);
 
 fn limited(mut run: Run) -> Run {
     run.limits.compute = COMPUTE;

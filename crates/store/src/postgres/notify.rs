@@ -3,7 +3,7 @@
 
 use std::{future::poll_fn, sync::Arc, time::Duration};
 
-use duologue_model::id::BotId;
+use duologue_model::{error::causes, id::BotId};
 use tokio::sync::watch;
 use tokio_postgres::AsyncMessage;
 
@@ -43,7 +43,10 @@ async fn connected(target: &Target, live: &Arc<Live>) {
     let (client, mut connection) = match target.config.connect(target.tls.clone()).await {
         Ok(connected) => connected,
         Err(error) => {
-            tracing::warn!(%error, "can't hear what other processes tell; looking every few seconds instead");
+            tracing::warn!(
+                error = causes(&error),
+                "can't hear what other processes tell; looking every few seconds instead"
+            );
             return;
         }
     };
