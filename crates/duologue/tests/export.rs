@@ -154,7 +154,10 @@ async fn every_format_filter_and_source() {
         assert_eq!(count(&["--user", said[2].user_id.as_str()]), 11);
         let (third, ninth) = (&listed[2], &listed[8]);
         let (since, until) = (third.created_at.to_string(), ninth.created_at.to_string());
-        assert_eq!(count(&["--since", &since, "--until", &until]), 7);
+        // From the third to the ninth, and what else was made within their milliseconds.
+        let span = third.created_at..=ninth.created_at;
+        let within = listed.iter().filter(|conversation| span.contains(&conversation.created_at)).count();
+        assert_eq!(count(&["--since", &since, "--until", &until]), within);
         assert_eq!(count(&["--until", "2020-01-01"]), 0);
         assert_eq!(count(&["--limit", "5"]), 5);
         let named = exported(

@@ -185,8 +185,8 @@ impl<'de, K> Deserialize<'de> for Id<K> {
     }
 }
 
-/// Makes ids and secrets. Within one millisecond its ULIDs still increase, so ids made by one
-/// generator sort in the order of their making.
+/// Makes ids and secrets. Ids of one instant that one generator makes sort in the order of their making,
+/// also when others are made between them.
 #[derive(Debug)]
 pub struct Generator {
     state: Mutex<State>,
@@ -195,8 +195,20 @@ pub struct Generator {
 #[derive(Debug)]
 struct State {
     rng: Rng,
-    last_millis: i64,
-    last_tail: u128,
+    /// The random part of the last ULID.
+    tail: u128,
+}
+
+impl State {
+    /// The random part of the next ULID. It rises whatever instants the ids carry: a transaction makes ids
+    /// of several in turn. Once in billions of ids it starts over.
+    fn next(&mut self) -> u128 {
+        let mut step = [0; 8];
+        self.rng.fill(&mut step[2..]);
+        let next = self.tail + 1 + u128::from(u64::from_be_bytes(step));
+        self.tail = if next < 1 << TAIL_BITS { next } else { self.rng.tail() };
+        self.tail
+    }
 }
 
 /// Buffered operating-system randomness, or a fixed sequence for tests. There is one a process, so
@@ -243,21 +255,6 @@ impl Rng {
     }
 }
 
-/// Ids in a row: those of one instant sort in the order in which they were made.
-#[derive(Clone, Debug)]
-pub struct Series {
-    next: u128,
-}
-
-impl Series {
-    /// The next id of kind `K`, whose ULID carries `at`.
-    pub fn id<K: Kind>(&mut self, at: Timestamp) -> Id<K> {
-        let id = ulid(at, self.next);
-        self.next += 1;
-        id
-    }
-}
-
 fn ulid<K: Kind>(at: Timestamp, tail: u128) -> Id<K> {
     let mut text = String::with_capacity(K::PREFIX.len() + 27);
     text.push_str(K::PREFIX);
@@ -283,8 +280,9 @@ impl Generator {
         Self::over(Rng::Fixed(seed))
     }
 
-    fn over(rng: Rng) -> Self {
-        Generator { state: Mutex::new(State { rng, last_millis: -1, last_tail: 0 }) }
+    fn over(mut rng: Rng) -> Self {
+        let tail = rng.tail();
+        Generator { state: Mutex::new(State { rng, tail }) }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -294,19 +292,8 @@ impl Generator {
 
     /// A new id of kind `K`, whose ULID carries `at`.
     pub fn id<K: Kind>(&self, at: Timestamp) -> Id<K> {
-        let mut state = self.lock();
-        if state.last_millis == at.millis() && state.last_tail + 1 < 1 << TAIL_BITS {
-            state.last_tail += 1;
-        } else {
-            state.last_tail = state.rng.tail();
-            state.last_millis = at.millis();
-        }
-        ulid(at, state.last_tail)
-    }
-
-    /// Ids that keep their order within an instant whatever else is made meanwhile.
-    pub fn series(&self) -> Series {
-        Series { next: self.lock().rng.tail() }
+        let tail = self.lock().next();
+        ulid(at, tail)
     }
 
     /// A random (version 4) UUID.
@@ -372,17 +359,20 @@ mod tests {
     }
 
     #[test]
-    fn a_series_keeps_its_order_whatever_comes_between() {
+    fn ids_of_an_instant_keep_their_order_whatever_comes_between() {
         let generator = Generator::seeded(7);
         let (past, now) = (Timestamp::from_millis(1_000), Timestamp::from_millis(2_000));
-        let mut series = generator.series();
-        let made: Vec<MessageId> = (0..50)
-            .map(|_| {
-                let _: MessageId = generator.id(now);
-                series.id(past)
-            })
-            .collect();
-        assert!(made.is_sorted() && made[0] != made[1]);
+        let (earlier, later): (Vec<MessageId>, Vec<MessageId>) =
+            (0..50).map(|_| (generator.id(past), generator.id(now))).unzip();
+        for made in [earlier, later] {
+            assert!(made.windows(2).all(|pair| pair[0] < pair[1]));
+        }
+    }
+
+    #[test]
+    fn a_tail_that_has_no_room_starts_over() {
+        let mut state = State { rng: Rng::Fixed(3), tail: (1 << TAIL_BITS) - 1 };
+        assert!(state.next() < 1 << (TAIL_BITS - 1));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 // Bot view and integration view: auth-and-identity.md §§ 4, 5.
 
-import { assert, every, nobody, ok, once, pages, raw, refusedRaw, unique } from '../lib/harness.mjs'
+import { assert, every, nobody, ok, once, pages, raw, refusedRaw, sleep, unique } from '../lib/harness.mjs'
 
 /** A bot with one integration installed under its own name, and a client for each side. */
 async function both(w) {
@@ -133,6 +133,7 @@ once('the alias header picks one of several instances', async (w) => {
   const bot = await w.newBot()
   const integration = await w.newIntegration()
   await w.install(bot, integration, 'red')
+  await sleep(5)
   await w.install(bot, integration, 'blue')
   const [red, blue] = ['red', 'blue'].map((alias) => w.asIntegration(bot, integration, alias))
   assert.equal((await red.createConversation({ channel: 'channel', tags: {} })).conversation.integration, 'red')

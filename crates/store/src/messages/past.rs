@@ -1,9 +1,6 @@
 //! Messages of the past: what was said elsewhere is imported, keeps its instant, and is delivered to nobody.
 
-use duologue_model::{
-    Identity, Message, Tags, Timestamp,
-    id::{ConversationId, Series},
-};
+use duologue_model::{Identity, Message, Tags, Timestamp, id::ConversationId};
 
 use super::{
     NewMessage,
@@ -41,16 +38,15 @@ impl Script for Import {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Message>> {
         let mut done = Vec::with_capacity(self.messages.len());
         // Messages of one instant stay in the order in which they were sent.
-        let mut ids = tx.ids().series();
         for item in &self.messages {
-            done.push(self.one(tx, item, &mut ids).await?);
+            done.push(self.one(tx, item).await?);
         }
         Ok(done)
     }
 }
 
 impl Import {
-    async fn one(&self, tx: &mut Tx<'_>, item: &Imported, ids: &mut Series) -> Result<Message> {
+    async fn one(&self, tx: &mut Tx<'_>, item: &Imported) -> Result<Message> {
         let by = Discriminator { tags: item.new.tags.clone(), by: item.by.clone() };
         if !item.by.is_empty() && by.compares() {
             by.lock(tx, &self.who, "m", "").await?;
@@ -60,7 +56,7 @@ impl Import {
         }
         let place = enter(tx, &self.who, &item.new.conversation, &item.new.user).await?;
         let message = Message {
-            id: ids.id(item.created_at),
+            id: tx.ids().id(item.created_at),
             created_at: item.created_at,
             updated_at: item.created_at,
             kind: item.new.kind.clone(),

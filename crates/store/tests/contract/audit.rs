@@ -133,6 +133,7 @@ impl Script for Many {
 contract! {
     async fn records_are_bounded(bed: Bed) {
         bed.store.write(Many::Add(bed.workspace.clone(), KEEP_RECORDS + 50)).await.unwrap();
+        bed.pass(1).await;
         bed.store.update_bot(bed.actor(), bed.bot.to_string(), of(json!({ "name": "last" }))).await.unwrap();
         let found = records(&bed, &bed.workspace).await;
         assert_eq!((found.len(), found[0].resource_name.as_deref()), (KEEP_RECORDS, Some("last")));

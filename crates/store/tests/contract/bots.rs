@@ -130,7 +130,7 @@ contract! {
         assert_eq!(names(&bed, with("slack")).await, ["two"]);
         assert!(names(&bed, with("teams")).await.is_empty());
         assert!(names(&bed, List { plugins: vec!["p".into()], ..all(bed.actor()) }).await.is_empty());
-        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        bed.pass(2).await;
         store.update_bot(bed.actor(), bed.bot.as_str().into(), of(json!({ "name": "touched" }))).await.unwrap();
         let recent = List { sort: Sort { field: SortField::UpdatedAt, ascending: false }, ..all(bed.actor()) };
         assert_eq!(names(&bed, recent).await, ["touched", "two", "one"]);

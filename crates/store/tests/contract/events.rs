@@ -30,7 +30,7 @@ contract! {
         let past = bed.store.write(create(&bed, Some(Schedule::At(duologue_model::Timestamp::from_millis(5))))).await.unwrap();
         assert_eq!(past.status, EventStatus::Pending);
         bed.restart().await;
-        tokio::time::sleep(std::time::Duration::from_millis(150)).await;
+        bed.pass(150).await;
         let due = bed.store.next_due().await.unwrap();
         assert!(due.is_some_and(|due| due <= bed.store.now()));
         assert_eq!(bed.store.settle_due().await.unwrap().0.events, 1);
@@ -164,7 +164,7 @@ contract! {
                 let said = bed.store.write(duologue_store::messages::Create { who: slack.clone(), new }).await.unwrap();
                 made.push((said.id.event().unwrap().as_str().into(), place, true));
             }
-            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            bed.pass(2).await;
         }
         made.reverse();
         let wanted = |keep: &dyn Fn(&(String, usize, bool)) -> bool| -> Vec<String> {

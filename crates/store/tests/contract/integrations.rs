@@ -195,7 +195,7 @@ contract! {
         make(&bed, &bed.actor(), "b", "1.1.0", json!({ "visibility": "public" })).await;
         make(&bed, &bed.actor(), "a", "2.0.0", json!({ "actions": greet })).await;
         // Its id has another prefix: within a millisecond it would not be the last.
-        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        bed.pass(2).await;
         make(&bed, &bed.actor(), "b", "1.2.0", json!({ "dev": true })).await;
         let installed = bed.store.get_integration_by_name(bed.actor(), "b".into(), "1.0.0".into()).await.unwrap();
         install(&bed, &bed.actor(), bed.bot.as_str(), &id(&installed)).await;

@@ -149,6 +149,14 @@ impl Bed {
         self.store = Arc::new(Store::open(&self.location).await.unwrap());
     }
 
+    /// Waits until the clock of the store has gone on by so many milliseconds.
+    pub async fn pass(&self, millis: i64) {
+        let until = self.store.now().plus_millis(millis);
+        while self.store.now() < until {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    }
+
     /// The owner, about the first workspace.
     pub fn actor(&self) -> Actor {
         Actor { account: self.owner.clone(), workspace: Some(self.workspace.clone()) }

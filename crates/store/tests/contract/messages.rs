@@ -142,7 +142,7 @@ contract! {
         bed.store.settle_due().await.unwrap();
         assert!(bed.store.list_messages(of(&bed, id.as_str())).await.unwrap().items.is_empty());
         bed.restart().await;
-        tokio::time::sleep(std::time::Duration::from_millis(1550)).await;
+        bed.pass(1550).await;
         bed.store.settle_due().await.unwrap();
         bed.store.settle_due().await.unwrap();
         let all = bed.store.list_messages(of(&bed, id.as_str())).await.unwrap().items;

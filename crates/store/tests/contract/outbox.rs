@@ -206,7 +206,7 @@ contract! {
         let said = hear(&bed, &slack, "anybody?").await;
         assert_eq!(event(&bed, said.id.event().unwrap().as_str()).await.status, EventStatus::Ignored);
         assert_eq!(bed.store.write(create(None)).await.unwrap().status, EventStatus::Ignored);
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        bed.pass(10).await;
         bed.store.settle_due().await.unwrap();
         assert_eq!(event(&bed, later.id.as_str()).await.status, EventStatus::Ignored);
         let ignored = events::List {

@@ -162,7 +162,7 @@ contract! {
             ids.push(bed.conversation(&[]).await);
         }
         // Two changes in one millisecond are in the order of their ids.
-        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        bed.pass(2).await;
         bed.say(&ids[1], &user, "latest").await;
         let order = |sort: Sort| {
             let list = list(&bed, sort, 100);

@@ -78,7 +78,7 @@ contract! {
         let stays = key(&bed, "stays");
         bed.store.write(set(stays.clone(), serde_json::json!({}), Expiry::After(60_000))).await.unwrap();
         bed.restart().await;
-        tokio::time::sleep(std::time::Duration::from_millis(90)).await;
+        bed.pass(90).await;
         // Nobody has swept yet.
         assert_eq!(refusal(bed.store.get_state(gone.clone()).await), "ResourceNotFound");
         let listed = bed.store.list_states(gone.clone(), None, PageRequest::default()).await.unwrap().items;
@@ -97,7 +97,7 @@ contract! {
     async fn a_write_over_an_expired_state_starts_anew(bed: Bed) {
         let key = key(&bed, "again");
         let first = bed.store.write(set(key.clone(), serde_json::json!({"n": 1}), Expiry::After(30))).await.unwrap();
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        bed.pass(50).await;
         let second = bed.store.write(set(key.clone(), serde_json::json!({"n": 2}), Expiry::Keep)).await.unwrap();
         assert_ne!(first.id, second.id);
         assert_eq!(second.expires_at, None);
@@ -110,10 +110,10 @@ contract! {
     async fn touching_restarts_the_idle_clock(bed: Bed) {
         let key = key(&bed, "idle");
         let first = bed.store.write(set(key.clone(), serde_json::json!({}), Expiry::After(2000))).await.unwrap();
-        tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+        bed.pass(1100).await;
         let read = bed.store.get_state(key.clone()).await.unwrap();
         assert!(read.expires_at > first.expires_at);
-        tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+        bed.pass(1100).await;
         assert!(bed.store.get_state(key.clone()).await.is_ok());
         let never = bed.store.write(SetExpiry { key: key.clone(), expiry: None }).await.unwrap();
         assert_eq!((never.expiry, never.expires_at), (None, None));
@@ -130,7 +130,7 @@ contract! {
         for index in 0..600 {
             bed.store.write(set(key(&bed, &format!("s{index}")), serde_json::json!({}), Expiry::After(1))).await.unwrap();
         }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        bed.pass(20).await;
         let mut sweepers = tokio::task::JoinSet::new();
         for _ in 0..3 {
             let store = bed.store.clone();

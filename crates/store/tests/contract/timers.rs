@@ -19,7 +19,7 @@ contract! {
             let script = Create { who: bed.who(), kind: "tick".into(), payload: json(serde_json::json!({})), schedule, links: Links::default() };
             bed.store.write(script).await.unwrap();
         }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        bed.pass(20).await;
         let sweep = |store: std::sync::Arc<Store>| async move {
             let mut total = 0;
             for _ in 0..6 {

@@ -183,7 +183,7 @@ contract! {
         // A lease that lapses gives the row to somebody else, and the late end counts for nothing.
         bed.user(&[]).await;
         let late = claim(&bed.store, &webhook.id, 1).await;
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        bed.pass(20).await;
         let again = bed.claim(&webhook).await;
         assert_eq!((late[0].id.as_str(), again.len()), (again[0].id.as_str(), 1));
         settle(&bed.store, &late[0], 500, Verdict::Failed, PATIENCE).await;
@@ -218,7 +218,7 @@ contract! {
         assert_eq!(due, [(webhook.id.clone(), settled.next.unwrap())]);
         assert_eq!(bed.claim(&webhook).await.len(), 0, "not before its time");
         assert!(bed.store.get_webhook(bed.path(&webhook.id)).await.unwrap().failing_since.is_some());
-        tokio::time::sleep(std::time::Duration::from_millis(1550)).await;
+        bed.pass(1550).await;
         let claimed = bed.claim(&webhook).await;
         assert_eq!((claimed[0].attempts, claimed[0].tries), (1, 1));
         assert!(claimed[0].destination.is_failing);
@@ -294,7 +294,7 @@ contract! {
         let webhook = bed.webhook(&["user_created"]).await;
         for _ in 0..3 {
             bed.user(&[]).await;
-            tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+            bed.pass(3).await;
         }
         for claimed in bed.claim(&webhook).await {
             settle(&bed.store, &claimed, 200, Verdict::Delivered, PATIENCE).await;
@@ -353,7 +353,7 @@ contract! {
         let payload = Some(json(serde_json::json!({ "full": true })));
         let set = states::Set { key, payload, expiry: states::Expiry::After(1), default_expiry: None };
         bed.store.write(set).await.unwrap();
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        bed.pass(20).await;
         bed.store.settle_due().await.unwrap();
         let mut told: Vec<(String, Value)> =
             bed.claim(&webhook).await.iter().map(|claimed| (claimed.kind.clone(), body(claimed)["data"]["event"].clone())).collect();

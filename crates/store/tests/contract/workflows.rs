@@ -96,7 +96,7 @@ contract! {
             ..new(WorkflowStatus::Listening)
         };
         let child = bed.store.write(Create { who: bed.who(), new: child }).await.unwrap();
-        tokio::time::sleep(std::time::Duration::from_millis(60)).await;
+        bed.pass(60).await;
         assert_eq!(bed.store.settle_due().await.unwrap().0.workflows, 1);
         assert_eq!(bed.store.settle_due().await.unwrap().0.workflows, 0);
         assert_eq!(updates_told(&bed).await, ["workflow_timedout", "child_workflow_finished"]);
