@@ -166,6 +166,31 @@ pub fn causes(error: &dyn std::error::Error) -> String {
 mod tests {
     use super::*;
 
+    #[derive(Debug)]
+    struct Caused(&'static str, Option<Box<Caused>>);
+
+    impl fmt::Display for Caused {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl std::error::Error for Caused {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            self.1.as_ref().map(|cause| cause.as_ref() as _)
+        }
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        let caused = |said, cause| Caused(said, Some(Box::new(cause)));
+        assert_eq!(causes(&Caused("no", None)), "no");
+        let refused = caused("can't connect", caused("tcp error", Caused("connection refused", None)));
+        assert_eq!(causes(&refused), "can't connect: tcp error: connection refused");
+        let repeated = caused("can't connect: refused", caused("refused", Caused("port 1", None)));
+        assert_eq!(causes(&repeated), "can't connect: refused: port 1");
+    }
+
     #[test]
     fn names_round_trip_and_are_unique() {
         for kind in ErrorKind::ALL {

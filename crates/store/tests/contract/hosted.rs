@@ -35,7 +35,6 @@ contract! {
         assert_eq!(program.secrets["COLOR"], "red");
         assert_eq!(program.workspace_id, bed.workspace);
         assert_eq!((program.always_alive, program.max_execution_time), (true, Some(7)));
-        bed.pass(2).await;
         update(&bed, json!({ "code": "second" })).await;
         assert_ne!(version().await.unwrap(), second);
     }
