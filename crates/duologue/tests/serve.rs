@@ -3,10 +3,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::{
     fs::File,
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -39,7 +41,7 @@ impl Server {
         let data = folder.path().join("data");
         let init = Command::new(BINARY).args(["init", "--json", "--data"]).arg(&data).output().unwrap();
         let made: Value = serde_json::from_slice(&init.stdout).unwrap();
-        let address = format!("127.0.0.1:{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port());
+        let address = support::free_address();
         let extra: Vec<String> = extra.iter().map(|word| (*word).to_owned()).collect();
         let child = serve(&folder, &address, &extra);
         let text = |name: &str| made[name].as_str().unwrap().to_owned();

@@ -189,12 +189,17 @@ function signal(child, name) {
   }
 }
 
-/** A port that nobody listens on. */
+let taken = 0
+
+/**
+ * A port that nobody listens on, and nobody else comes to listen on while a program is being built for
+ * it: it is below those that the system gives away, and each process looks for its ports in another place.
+ */
 export function freePort() {
+  const port = 10_000 + ((process.pid * 61 + taken++) % 22_000)
   return new Promise((resolve) => {
-    const probe = net.createServer().listen(0, '127.0.0.1', () => {
-      const { port } = probe.address()
-      probe.close(() => resolve(port))
-    })
+    const probe = net.createServer()
+    probe.once('error', () => resolve(freePort()))
+    probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(port)))
   })
 }

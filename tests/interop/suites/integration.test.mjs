@@ -1,19 +1,10 @@
 // An integration of the official SDK, served by its own server: bridge-protocol.md §§ 4, 6.
 
 import { createRequire } from 'node:module'
-import net from 'node:net'
+import { freePort } from '../lib/cli.mjs'
 import { assert, eventually, once, server, unique } from '../lib/harness.mjs'
 
 const require = createRequire(import.meta.url)
-
-/** A port that nobody listens on. */
-const freePort = () =>
-  new Promise((resolve) => {
-    const probe = net.createServer().listen(0, '127.0.0.1', () => {
-      const { port } = probe.address()
-      probe.close(() => resolve(port))
-    })
-  })
 
 const schema = (...names) => ({
   type: 'object',

@@ -10,7 +10,10 @@ use std::{
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -259,9 +262,17 @@ pub fn is_complete_run() -> bool {
     std::env::var_os("DUOLOGUE_BIN").is_some()
 }
 
-/// An address that nobody listens on.
+/// An address that nobody listens on, and nobody else comes to listen on: its port is below those that
+/// the system gives away, and each process of these tests looks for its ports in another place.
 pub fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let port = 10_000 + (std::process::id() * 61 + TAKEN.fetch_add(1, Ordering::Relaxed)) % 22_000;
+        let address = format!("127.0.0.1:{port}");
+        if TcpListener::bind(&address).is_ok() {
+            return address;
+        }
+    }
 }
 
 /// The binary under test.
