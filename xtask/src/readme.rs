@@ -50,7 +50,7 @@ fn banner(binary: &Path) -> Result<Tally, Failure> {
     serve.env("DUOLOGUE_LISTEN", &address).stdout(output.try_clone()?).stderr(output);
     let mut process = Background::start("the server", "TERM", &mut serve)?;
     process
-        .await_ready(Duration::from_secs(30), || server::is_ready(&address))
+        .await_ready(Duration::from_secs(60), || server::is_ready(&address))
         .map_err(|error| format!("{error}\n{}", scratch::tail(&log)))?;
     let printed = fs::read_to_string(&log)?;
     let commands = commands_of(&printed);

@@ -59,7 +59,7 @@ impl Server {
         command.stdout(log.try_clone()?).stderr(log);
         let mut process = Background::start("the server", "TERM", &mut command)?;
         process
-            .await_ready(Duration::from_secs(30), || is_ready(&address))
+            .await_ready(Duration::from_secs(60), || is_ready(&address))
             .map_err(|error| format!("{error}\n{}", scratch::tail(&log_of(&files))))?;
         Ok(Server {
             process,

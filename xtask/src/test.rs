@@ -25,7 +25,7 @@ pub enum Part {
 }
 
 /// The tests of the workspace together; nextest also limits each of them (`.config/nextest.toml`).
-const WORKSPACE_LIMIT: Duration = Duration::from_secs(12 * 60);
+const WORKSPACE_LIMIT: Duration = Duration::from_secs(30 * 60);
 const DOC_LIMIT: Duration = Duration::from_secs(8 * 60);
 
 impl Part {
