@@ -28,6 +28,25 @@ pub(crate) struct Tunnel {
     next: AtomicU64,
 }
 
+/// An open tunnel from inside. It is closed when this is dropped: what waits in it hears that nothing
+/// will come.
+pub(crate) struct Place {
+    registry: Arc<Registry>,
+    id: String,
+    pub(crate) tunnel: Arc<Tunnel>,
+    /// What is to be written to it.
+    pub(crate) frames: mpsc::Receiver<String>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        locked(&self.registry.open).remove(&self.id);
+        // In this order: who comes to wait after the rest were sent away finds nobody to send to.
+        self.frames.close();
+        locked(&self.tunnel.waiting).clear();
+    }
+}
+
 /// Why a tunnel can't be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
@@ -55,8 +74,8 @@ impl Registry {
         Registry { limits, open: Mutex::default() }
     }
 
-    /// Opens a tunnel. Its frames come out of the receiver until it is dropped from the registry.
-    pub(crate) fn enter(&self, id: &str) -> Result<(Arc<Tunnel>, mpsc::Receiver<String>), Taken> {
+    /// Opens a tunnel.
+    pub(crate) fn enter(self: &Arc<Self>, id: &str) -> Result<Place, Taken> {
         let mut open = locked(&self.open);
         if open.contains_key(id) {
             return Err(Taken::InUse);
@@ -67,14 +86,7 @@ impl Registry {
         let (outgoing, frames) = mpsc::channel(QUEUE);
         let tunnel = Arc::new(Tunnel { outgoing, waiting: Mutex::default(), next: AtomicU64::new(1) });
         open.insert(id.to_owned(), tunnel.clone());
-        Ok((tunnel, frames))
-    }
-
-    /// Forgets a tunnel; what waits in it hears that nothing will come.
-    pub(crate) fn leave(&self, id: &str) {
-        if let Some(tunnel) = locked(&self.open).remove(id) {
-            locked(&tunnel.waiting).clear();
-        }
+        Ok(Place { registry: self.clone(), id: id.to_owned(), tunnel, frames })
     }
 
     /// The tunnel with this id.
@@ -134,16 +146,17 @@ mod tests {
 
     #[test]
     fn ids_and_places_are_bounded_and_given_back() {
-        let registry = Registry::new(Limits { tunnels: 2, requests: 1, ..Limits::default() });
-        let (first, _frames) = registry.enter("a").ok().unwrap();
+        let registry = Arc::new(Registry::new(Limits { tunnels: 2, requests: 1, ..Limits::default() }));
+        let first = registry.enter("a").ok().unwrap();
         assert_eq!(registry.enter("a").err(), Some(Taken::InUse));
-        let _second = registry.enter("b").ok().unwrap();
+        let second = registry.enter("b").ok().unwrap();
         assert_eq!(registry.enter("c").err(), Some(Taken::Full));
-        registry.leave("b");
+        drop(second);
+        assert!(registry.find("b").is_none());
         assert!(registry.enter("c").is_ok());
-        let ticket = first.ticket(1).ok().unwrap();
-        assert_eq!(first.ticket(1).err(), Some(Blocked::Full));
+        let ticket = first.tunnel.ticket(1).ok().unwrap();
+        assert_eq!(first.tunnel.ticket(1).err(), Some(Blocked::Full));
         drop(ticket);
-        assert!(first.ticket(1).is_ok());
+        assert!(first.tunnel.ticket(1).is_ok());
     }
 }

@@ -22,7 +22,7 @@ use tokio_tungstenite::{
 use crate::{
     frame::Said,
     refusal,
-    registry::{Registry, Taken},
+    registry::{Place, Registry, Taken},
 };
 
 /// The protocol's own close codes.
@@ -54,6 +54,12 @@ pub(crate) fn open(
     let Ok(accept) = HeaderValue::from_str(&accept_key(key.as_bytes())) else {
         return refusal(StatusCode::BAD_REQUEST, "sec-websocket-key is malformed");
     };
+    // Before the client hears that the tunnel is open: whoever comes from then on finds it, and the first
+    // of two with one id has it.
+    let place = match is_id(&id) {
+        true => registry.enter(&id).map_err(Refused::Taken),
+        false => Err(Refused::Invalid),
+    };
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         // A client that is gone before the upgrade needs no tunnel.
@@ -61,7 +67,7 @@ pub(crate) fn open(
         let most = registry.limits.bytes;
         let config = WebSocketConfig::default().max_message_size(Some(most)).max_frame_size(Some(most));
         let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
-        run(&registry, stopped, &id, socket).await;
+        run(&registry, stopped, place, socket).await;
     });
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -85,19 +91,27 @@ fn is_id(id: &str) -> bool {
         && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'|' | b'-'))
 }
 
-async fn run(registry: &Registry, stopped: watch::Receiver<bool>, id: &str, mut socket: Socket) {
-    if !is_id(id) {
-        return close(&mut socket, INVALID_ID, "an id has 16 to 128 letters, digits, \"_\", \"|\" and \"-\"").await;
-    }
-    let entered = registry.enter(id);
-    let (tunnel, frames) = match entered {
-        Ok(entered) => entered,
-        Err(Taken::InUse) => return close(&mut socket, ID_IN_USE, "this id is in use").await,
-        Err(Taken::Full) => return close(&mut socket, TOO_MANY, "too many tunnels are open").await,
+/// Why a client gets no tunnel.
+enum Refused {
+    Invalid,
+    Taken(Taken),
+}
+
+async fn run(registry: &Registry, stopped: watch::Receiver<bool>, place: Result<Place, Refused>, mut socket: Socket) {
+    let mut place = match place {
+        Ok(place) => place,
+        Err(refused) => {
+            let (code, reason) = match refused {
+                Refused::Invalid => (INVALID_ID, "an id has 16 to 128 letters, digits, \"_\", \"|\" and \"-\""),
+                Refused::Taken(Taken::InUse) => (ID_IN_USE, "this id is in use"),
+                Refused::Taken(Taken::Full) => (TOO_MANY, "too many tunnels are open"),
+            };
+            return close(&mut socket, code, reason).await;
+        }
     };
     tracing::info!("a tunnel was opened");
-    let (code, reason) = carry(registry, stopped, &tunnel, frames, &mut socket).await;
-    registry.leave(id);
+    let (code, reason) = carry(registry, stopped, &mut place, &mut socket).await;
+    drop(place);
     tracing::info!(reason, "a tunnel was closed");
     close(&mut socket, code, reason).await;
 }
@@ -106,10 +120,10 @@ async fn run(registry: &Registry, stopped: watch::Receiver<bool>, id: &str, mut 
 async fn carry(
     registry: &Registry,
     mut stopped: watch::Receiver<bool>,
-    tunnel: &crate::registry::Tunnel,
-    mut frames: tokio::sync::mpsc::Receiver<String>,
+    place: &mut Place,
     socket: &mut Socket,
 ) -> (u16, &'static str) {
+    let Place { tunnel, frames, .. } = place;
     let (mut sink, mut stream) = socket.split();
     let writing = async {
         while let Some(frame) = frames.recv().await {
