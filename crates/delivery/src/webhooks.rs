@@ -4,8 +4,9 @@
 //! what it sends (`duologue_store::webhooks::queue`).
 //!
 //! A receiver that hangs or fails delays only itself: requests under way are bounded for each
-//! subscription, more tightly while it fails, and all failing ones together leave half of the room to the
-//! others. A response other than 2xx, redirects included, is a failure.
+//! subscription, more tightly the less room is left in all, and while it fails; all failing ones together
+//! leave half of the room to the others. More than a hundred may hang at once before others have to wait for
+//! a request to be given up. A response other than 2xx, redirects included, is a failure.
 
 mod sign;
 
@@ -31,8 +32,11 @@ use tokio::{
 
 use crate::{Counters, counters::Share};
 
-/// Requests of one subscription under way at once; and while it fails.
+/// Requests of one subscription under way at once; when less than half of the room in all is free; when less
+/// than a quarter is; and while it fails.
 const AT_ONCE: usize = 16;
+const AT_ONCE_SCARCE: usize = 4;
+const AT_ONCE_LAST: usize = 1;
 const AT_ONCE_FAILING: usize = 2;
 /// Requests under way at once in all.
 const AT_ONCE_IN_ALL: usize = 512;
@@ -187,7 +191,8 @@ impl Desk {
             }
         }
         let now = store.now();
-        let next = self.due.iter().filter(|(subscription, _)| self.room(subscription) > 0).map(|(_, at)| *at).min();
+        let has_room = |subscription: &str| self.room(subscription, self.requests.len()) > 0;
+        let next = self.due.iter().filter(|(subscription, _)| has_room(subscription)).map(|(_, at)| *at).min();
         Ok(next.map(|at| Duration::from_millis(u64::try_from(at.millis() - now.millis()).unwrap_or(0))))
     }
 
@@ -196,14 +201,9 @@ impl Desk {
         *due = at.min(*due);
     }
 
-    /// How many more requests a subscription may have under way.
-    fn room(&self, subscription: &str) -> usize {
-        let busy = self.busy.get(subscription).copied().unwrap_or(0);
-        let (own, all) = match self.failing.contains(subscription) {
-            true => (AT_ONCE_FAILING, AT_ONCE_IN_ALL / 2),
-            false => (AT_ONCE, AT_ONCE_IN_ALL),
-        };
-        own.saturating_sub(busy).min(all.saturating_sub(self.requests.len()))
+    /// How many more requests a subscription may have under way, when there are `under_way` in all.
+    fn room(&self, subscription: &str, under_way: usize) -> usize {
+        room(self.busy.get(subscription).copied().unwrap_or(0), self.failing.contains(subscription), under_way)
     }
 
     /// The subscriptions that have something due and room for it; the longest overdue get theirs first.
@@ -211,12 +211,12 @@ impl Desk {
         let mut due: Vec<(&Timestamp, &String)> =
             self.due.iter().filter(|(_, at)| **at <= now).map(|(subscription, at)| (at, subscription)).collect();
         due.sort();
-        let mut left = AT_ONCE_IN_ALL.saturating_sub(self.requests.len());
+        let mut under_way = self.requests.len();
         let mut wanted = Vec::new();
         for (_, subscription) in due {
-            let room = self.room(subscription).min(left);
+            let room = self.room(subscription, under_way);
             if room > 0 {
-                left -= room;
+                under_way += room;
                 wanted.push((subscription.clone(), room));
             }
         }
@@ -272,6 +272,25 @@ impl Desk {
             tracing::info!("some webhooks are sent again after the next start");
         }
     }
+}
+
+/// How many more requests a subscription may have under way that has `busy`, when there are `under_way` in all.
+fn room(busy: usize, is_failing: bool, under_way: usize) -> usize {
+    let free = AT_ONCE_IN_ALL.saturating_sub(under_way);
+    let own = match free {
+        0 => 0,
+        _ if is_failing => {
+            if free > AT_ONCE_IN_ALL / 2 {
+                AT_ONCE_FAILING
+            } else {
+                0
+            }
+        }
+        _ if free > AT_ONCE_IN_ALL / 2 => AT_ONCE,
+        _ if free > AT_ONCE_IN_ALL / 4 => AT_ONCE_SCARCE,
+        _ => AT_ONCE_LAST,
+    };
+    own.saturating_sub(busy)
 }
 
 /// What is for one user of the Converse API is sent one after the other, everything else by itself.
@@ -465,6 +484,30 @@ mod tests {
         let ids: Vec<Vec<&str>> =
             chains.iter().map(|chain| chain.iter().map(|claimed| claimed.id.as_str()).collect()).collect();
         assert_eq!(ids, [vec!["1", "4"], vec!["2"], vec!["3"], vec!["5"]]);
+    }
+
+    #[test]
+    fn when_many_hang_there_is_room_for_others() {
+        for hanging in [1, 16, 17, 40, 100, 175] {
+            let (mut busy, mut under_way) = (vec![0; hanging], 0);
+            // Each takes what it gets until nobody gets any more.
+            loop {
+                let before = under_way;
+                for busy in &mut busy {
+                    let room = room(*busy, false, under_way);
+                    *busy += room;
+                    under_way += room;
+                }
+                if under_way == before {
+                    break;
+                }
+            }
+            assert!(under_way < AT_ONCE_IN_ALL, "{hanging}: {under_way}");
+            assert!(busy.iter().all(|busy| (1..=AT_ONCE).contains(busy)), "{hanging}: {busy:?}");
+            assert!(room(0, false, under_way) > 0, "{hanging}");
+        }
+        assert_eq!((room(0, false, 0), room(1, true, 0), room(2, true, 0)), (AT_ONCE, 1, 0));
+        assert_eq!((room(0, true, AT_ONCE_IN_ALL / 2), room(0, false, AT_ONCE_IN_ALL)), (0, 0));
     }
 
     #[test]
