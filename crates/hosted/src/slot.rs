@@ -34,8 +34,8 @@ pub struct Slot {
 #[derive(Default)]
 struct State {
     current: Option<Current>,
-    /// Somebody looks whether the current process is still right, or starts another.
-    renewing: Option<Ready>,
+    /// Somebody looks whether the current process is still right, or starts another; since which generation.
+    renewing: Option<(u64, Ready)>,
     failures: u32,
     /// What failed, why, and until when it isn't started again.
     failure: Option<Failure>,
@@ -65,15 +65,24 @@ impl Slot {
 
     /// The process, with a call counted in.
     pub async fn enter(self: &Arc<Self>, inner: &Arc<Inner>) -> Result<Arc<Process>, Error> {
+        let asked = inner.source.generation();
+        let mut closed = 0;
         // The one that was made ready may be closed again at once: by the next deployment, say.
-        for _ in 0..3 {
+        while closed < 3 {
             if let Some(process) = self.believed(inner) {
                 return Ok(process);
             }
-            let process = self.renewed(inner).await?;
+            let (since, ready) = self.renewed(inner);
+            let result = ready.await;
+            if since < asked {
+                // It began before the deployment that this call comes after, and may have missed it.
+                continue;
+            }
+            let process = result?;
             if process.enter() {
                 return Ok(process);
             }
+            closed += 1;
         }
         Err(Error::Start("it ends as soon as it listens".to_owned()))
     }
@@ -89,19 +98,20 @@ impl Slot {
     }
 
     /// One task at a time does the work, whoever gives up waiting for it.
-    fn renewed(self: &Arc<Self>, inner: &Arc<Inner>) -> Ready {
+    fn renewed(self: &Arc<Self>, inner: &Arc<Inner>) -> (u64, Ready) {
         let mut state = self.state();
-        if let Some(ready) = &state.renewing {
-            return ready.clone();
+        if let Some(renewing) = &state.renewing {
+            return renewing.clone();
         }
+        let since = inner.source.generation();
         let (slot, inner) = (self.clone(), inner.clone());
         let work = tokio::spawn(async move {
             let renewing = Renewing(slot);
             renewing.0.renew(&inner).await
         });
         let ready: Ready = work.map(|joined| joined.unwrap_or_else(|_| Err(Error::Stopping))).boxed().shared();
-        state.renewing = Some(ready.clone());
-        ready
+        state.renewing = Some((since, ready.clone()));
+        (since, ready)
     }
 
     async fn renew(self: &Arc<Self>, inner: &Arc<Inner>) -> Result<Arc<Process>, Error> {

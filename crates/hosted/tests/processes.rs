@@ -104,9 +104,8 @@ impl Bed {
     }
 
     fn deploy_with(&self, bot: &str, bundle: &str, change: impl FnOnce(&mut Program)) {
-        let generation = self.shelf.generation.fetch_add(1, Ordering::AcqRel);
         let mut program = Program {
-            version: generation.to_string(),
+            version: self.shelf.generation.load(Ordering::Acquire).to_string(),
             bundle: bundle.to_owned(),
             environment: vec![("BP_TOKEN".into(), "secret".into()), ("SECRET_COLOR".into(), "blue".into())],
             token_id: String::new(),
@@ -115,6 +114,7 @@ impl Bed {
         };
         change(&mut program);
         self.shelf.programs.lock().unwrap().insert(Code::Bot(bot.into()), program);
+        self.shelf.generation.fetch_add(1, Ordering::AcqRel);
     }
 
     async fn call(&self, bot: &str, body: &str) -> Result<String, Failure> {
@@ -482,6 +482,21 @@ async fn a_new_deployment_takes_over_without_losing_a_call() {
     let error = bed.call("bot_1", "1").await.unwrap_err();
     assert!(matches!(&error, Failure::NotCallable(text) if text.contains("has no code")), "{error}");
     bed.wait_until_running(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_after_a_deployment_is_not_for_older_code_that_is_starting() {
+    let bed = Bed::new();
+    let says = |text: &str| format!("exports.handler = async () => ({{ status: 200, body: '{text}' }})");
+    bed.deploy("bot_1", &format!("const until = Date.now() + 1500; while (Date.now() < until);\n{}", says("first")));
+    let early = bed.call("bot_1", "");
+    let (early, late) = tokio::join!(early, async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        bed.deploy("bot_1", &says("second"));
+        bed.call("bot_1", "").await.unwrap()
+    });
+    assert_eq!(late, "second");
+    early.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
