@@ -292,3 +292,42 @@ fn no_secret_and_no_payload_is_logged() {
         assert_eq!(found, None, "{secret} is in the log");
     }
 }
+
+#[test]
+fn a_change_whose_caller_leaves_is_carried_out_whole() {
+    let server = Server::start(&[]);
+    let with = |token: &str, line: &str| {
+        format!("{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\r\n")
+    };
+    let mut gone = 0;
+    for number in 0..40 {
+        let pat = server.send("POST", "/v1/admin/account/pats", &json!({ "note": format!("{number}") }))["pat"].take();
+        let (id, value) = (pat["id"].as_str().unwrap(), pat["value"].as_str().unwrap());
+        let mine = with(value, "GET /v1/admin/account/me");
+        assert!(server.raw(&mine).starts_with("HTTP/1.1 200"), "{mine}");
+        let mut stream = server.connect();
+        stream.write_all(with(&server.token, &format!("DELETE /v1/admin/account/pats/{id}")).as_bytes()).unwrap();
+        // It leaves at another moment each time.
+        std::thread::sleep(Duration::from_micros(40 * number * number));
+        drop(stream);
+        // Once it is deleted, nobody remembers it either.
+        let started = Instant::now();
+        while server.get("/v1/admin/account/pats").contains(id) {
+            if started.elapsed() > Duration::from_millis(100) {
+                // The server saw that nobody was there before it began.
+                break;
+            }
+        }
+        if !server.get("/v1/admin/account/pats").contains(id) {
+            gone += 1;
+            assert!(server.raw(&mine).starts_with("HTTP/1.1 401"), "it left after {} µs", 40 * number * number);
+        }
+    }
+    assert!(gone > 0);
+    // Nobody is being served any more but who asks this.
+    let started = Instant::now();
+    while !server.get("/metrics").contains("\nduologue_requests_in_flight 1\n") {
+        assert!(started.elapsed() < Duration::from_secs(20), "{}", server.get("/metrics"));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

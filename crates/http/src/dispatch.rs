@@ -83,7 +83,7 @@ async fn serve(app: Arc<App>, index: usize, route: &'static Route, request: Requ
     let started = Instant::now();
     let request_id = request_id(request.headers(), &app.store);
     let origin = request.headers().get(header::ORIGIN).cloned();
-    app.metrics.in_flight.fetch_add(1, Ordering::Relaxed);
+    let under_way = UnderWay::new(app.clone());
     let mut standing = None;
     let steps = steps(&app, route, request, &mut standing);
     let answer = if tracing::enabled!(tracing::Level::INFO) {
@@ -104,7 +104,7 @@ async fn serve(app: Arc<App>, index: usize, route: &'static Route, request: Requ
     if let Some(origin) = origin {
         cors::allow(&origin, response.headers_mut());
     }
-    app.metrics.in_flight.fetch_sub(1, Ordering::Relaxed);
+    drop(under_way);
     app.metrics.served(index, response.status().as_u16(), started.elapsed());
     tracing::debug!(
         operation = route.id,
@@ -115,6 +115,22 @@ async fn serve(app: Arc<App>, index: usize, route: &'static Route, request: Requ
     );
     response.headers_mut().insert(REQUEST_ID.clone(), request_id);
     response
+}
+
+/// A request that is being served; it ends with its caller, too.
+struct UnderWay(Arc<App>);
+
+impl UnderWay {
+    fn new(app: Arc<App>) -> Self {
+        app.metrics.in_flight.fetch_add(1, Ordering::Relaxed);
+        UnderWay(app)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.metrics.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The caller's own id of the request if it is short and plain, or a new one.
@@ -159,7 +175,17 @@ async fn steps(app: &Arc<App>, route: &'static Route, request: Request, standing
         caller,
         token,
     };
-    (route.handler)(call).await
+    let answer = (route.handler)(call);
+    if route.access != Access::Admin || route.method == Method::GET {
+        return answer.await;
+    }
+    // What changes rights or definitions is carried out to its end, also if its caller leaves: after its
+    // transaction it has to forget what was remembered of them.
+    tokio::spawn(answer.in_current_span()).await.unwrap_or_else(|error| {
+        tracing::error!(%error, operation = route.id, "an operation ended without an answer");
+        let text = "The server could not complete the request. Its log says why.";
+        Err(Refusal::new(ErrorKind::Internal, text).into())
+    })
 }
 
 fn media_type(parts: &Parts) -> Result<(), Refusal> {
