@@ -5,8 +5,8 @@
 //!
 //! A receiver that hangs or fails delays only itself: requests under way are bounded for each
 //! subscription, more tightly the less room is left in all, and while it fails; all failing ones together
-//! leave half of the room to the others. More than a hundred may hang at once before others have to wait for
-//! a request to be given up. A response other than 2xx, redirects included, is a failure.
+//! leave half of the room to the others. More than 170 may hang at once before others have to wait for a
+//! request to be given up. A response other than 2xx, redirects included, is a failure.
 
 mod sign;
 
@@ -32,11 +32,13 @@ use tokio::{
 
 use crate::{Counters, counters::Share};
 
-/// Requests of one subscription under way at once; when less than half of the room in all is free; when less
-/// than a quarter is; and while it fails.
+/// Requests of one subscription under way at once.
 const AT_ONCE: usize = 16;
+/// The same when half of the room in all is taken.
 const AT_ONCE_SCARCE: usize = 4;
+/// The same when three quarters are.
 const AT_ONCE_LAST: usize = 1;
+/// The same while it fails.
 const AT_ONCE_FAILING: usize = 2;
 /// Requests under way at once in all.
 const AT_ONCE_IN_ALL: usize = 512;
@@ -279,13 +281,8 @@ fn room(busy: usize, is_failing: bool, under_way: usize) -> usize {
     let free = AT_ONCE_IN_ALL.saturating_sub(under_way);
     let own = match free {
         0 => 0,
-        _ if is_failing => {
-            if free > AT_ONCE_IN_ALL / 2 {
-                AT_ONCE_FAILING
-            } else {
-                0
-            }
-        }
+        _ if is_failing && free <= AT_ONCE_IN_ALL / 2 => 0,
+        _ if is_failing => AT_ONCE_FAILING,
         _ if free > AT_ONCE_IN_ALL / 2 => AT_ONCE,
         _ if free > AT_ONCE_IN_ALL / 4 => AT_ONCE_SCARCE,
         _ => AT_ONCE_LAST,

@@ -1,7 +1,10 @@
 //! The steps that every request takes.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -83,7 +86,7 @@ async fn serve(app: Arc<App>, index: usize, route: &'static Route, request: Requ
     let started = Instant::now();
     let request_id = request_id(request.headers(), &app.store);
     let origin = request.headers().get(header::ORIGIN).cloned();
-    let under_way = UnderWay::new(app.clone());
+    let under_way = UnderWay::begin(&app.metrics.in_flight);
     let mut standing = None;
     let steps = steps(&app, route, request, &mut standing);
     let answer = if tracing::enabled!(tracing::Level::INFO) {
@@ -117,19 +120,19 @@ async fn serve(app: Arc<App>, index: usize, route: &'static Route, request: Requ
     response
 }
 
-/// A request that is being served; it ends with its caller, too.
-struct UnderWay(Arc<App>);
+/// Counts a request as long as it is served, also if its caller leaves.
+struct UnderWay<'c>(&'c AtomicU64);
 
-impl UnderWay {
-    fn new(app: Arc<App>) -> Self {
-        app.metrics.in_flight.fetch_add(1, Ordering::Relaxed);
-        UnderWay(app)
+impl<'c> UnderWay<'c> {
+    fn begin(count: &'c AtomicU64) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        UnderWay(count)
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.0.metrics.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -181,11 +184,7 @@ async fn steps(app: &Arc<App>, route: &'static Route, request: Request, standing
     }
     // What changes rights or definitions is carried out to its end, also if its caller leaves: after its
     // transaction it has to forget what was remembered of them.
-    tokio::spawn(answer.in_current_span()).await.unwrap_or_else(|error| {
-        tracing::error!(%error, operation = route.id, "an operation ended without an answer");
-        let text = "The server could not complete the request. Its log says why.";
-        Err(Refusal::new(ErrorKind::Internal, text).into())
-    })
+    tokio::spawn(answer.in_current_span()).await?
 }
 
 fn media_type(parts: &Parts) -> Result<(), Refusal> {

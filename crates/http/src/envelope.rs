@@ -22,13 +22,21 @@ impl From<StoreError> for Failure {
             StoreError::Refused(refusal) => Failure(refusal),
             other => {
                 tracing::error!(error = %other, "the store failed");
-                Failure(Refusal::new(
-                    ErrorKind::Internal,
-                    "The server could not complete the request. Its log says why.",
-                ))
+                internal()
             }
         }
     }
+}
+
+impl From<tokio::task::JoinError> for Failure {
+    fn from(error: tokio::task::JoinError) -> Self {
+        tracing::error!(%error, "an operation ended without an answer");
+        internal()
+    }
+}
+
+fn internal() -> Failure {
+    Failure(Refusal::new(ErrorKind::Internal, "The server could not complete the request. Its log says why."))
 }
 
 impl From<duologue_calls::Error> for Failure {

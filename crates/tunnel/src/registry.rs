@@ -31,7 +31,7 @@ pub(crate) struct Tunnel {
 /// An open tunnel from inside. It is closed when this is dropped: what waits in it hears that nothing
 /// will come.
 pub(crate) struct Place {
-    registry: Arc<Registry>,
+    pub(crate) registry: Arc<Registry>,
     id: String,
     pub(crate) tunnel: Arc<Tunnel>,
     /// What is to be written to it.

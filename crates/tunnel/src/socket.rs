@@ -56,10 +56,7 @@ pub(crate) fn open(
     };
     // Before the client hears that the tunnel is open: whoever comes from then on finds it, and the first
     // of two with one id has it.
-    let place = match is_id(&id) {
-        true => registry.enter(&id).map_err(Refused::Taken),
-        false => Err(Refused::Invalid),
-    };
+    let place = enter(&registry, &id);
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         // A client that is gone before the upgrade needs no tunnel.
@@ -67,7 +64,7 @@ pub(crate) fn open(
         let most = registry.limits.bytes;
         let config = WebSocketConfig::default().max_message_size(Some(most)).max_frame_size(Some(most));
         let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
-        run(&registry, stopped, place, socket).await;
+        run(stopped, place, socket).await;
     });
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -91,39 +88,37 @@ fn is_id(id: &str) -> bool {
         && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'|' | b'-'))
 }
 
-/// Why a client gets no tunnel.
-enum Refused {
-    Invalid,
-    Taken(Taken),
+/// A close code and what it means.
+type Farewell = (u16, &'static str);
+
+fn enter(registry: &Arc<Registry>, id: &str) -> Result<Place, Farewell> {
+    if !is_id(id) {
+        return Err((INVALID_ID, "an id has 16 to 128 letters, digits, \"_\", \"|\" and \"-\""));
+    }
+    registry.enter(id).map_err(|taken| match taken {
+        Taken::InUse => (ID_IN_USE, "this id is in use"),
+        Taken::Full => (TOO_MANY, "too many tunnels are open"),
+    })
 }
 
-async fn run(registry: &Registry, stopped: watch::Receiver<bool>, place: Result<Place, Refused>, mut socket: Socket) {
-    let mut place = match place {
-        Ok(place) => place,
-        Err(refused) => {
-            let (code, reason) = match refused {
-                Refused::Invalid => (INVALID_ID, "an id has 16 to 128 letters, digits, \"_\", \"|\" and \"-\""),
-                Refused::Taken(Taken::InUse) => (ID_IN_USE, "this id is in use"),
-                Refused::Taken(Taken::Full) => (TOO_MANY, "too many tunnels are open"),
-            };
-            return close(&mut socket, code, reason).await;
+async fn run(stopped: watch::Receiver<bool>, place: Result<Place, Farewell>, mut socket: Socket) {
+    let (code, reason) = match place {
+        Ok(mut place) => {
+            tracing::info!("a tunnel was opened");
+            let farewell = carry(stopped, &mut place, &mut socket).await;
+            // The id is free before its client hears the end.
+            drop(place);
+            tracing::info!(reason = farewell.1, "a tunnel was closed");
+            farewell
         }
+        Err(refused) => refused,
     };
-    tracing::info!("a tunnel was opened");
-    let (code, reason) = carry(registry, stopped, &mut place, &mut socket).await;
-    drop(place);
-    tracing::info!(reason, "a tunnel was closed");
     close(&mut socket, code, reason).await;
 }
 
 /// Carries frames both ways until one side has enough; says why.
-async fn carry(
-    registry: &Registry,
-    mut stopped: watch::Receiver<bool>,
-    place: &mut Place,
-    socket: &mut Socket,
-) -> (u16, &'static str) {
-    let Place { tunnel, frames, .. } = place;
+async fn carry(mut stopped: watch::Receiver<bool>, place: &mut Place, socket: &mut Socket) -> Farewell {
+    let Place { registry, tunnel, frames, .. } = place;
     let (mut sink, mut stream) = socket.split();
     let writing = async {
         while let Some(frame) = frames.recv().await {

@@ -140,15 +140,7 @@ async fn what_was_begun_is_ended_without_its_caller() {
         () = begun => {}
     }
     let path = format!("GET /v1/admin/bots/{}/action-runs?integrationName=mine", bed.server.bot);
-    let started = Instant::now();
-    loop {
-        let page = bed.call(As::Owner, &path, json!({})).await.ok();
-        if page["data"][0]["status"] == "SUCCESS" {
-            break;
-        }
-        assert!(started.elapsed() < Duration::from_secs(30), "{page}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    bed.eventually(&path, |page| page["data"][0]["status"] == "SUCCESS").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

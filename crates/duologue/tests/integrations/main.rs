@@ -84,13 +84,20 @@ impl Bed {
     }
 
     async fn eventually_status(&self, status: &str) -> Value {
+        let line = format!("GET /v1/admin/bots/{}", self.server.bot);
+        let mut body = self.eventually(&line, |body| body["bot"]["integrations"]["mine"]["status"] == status).await;
+        body["bot"]["integrations"]["mine"].take()
+    }
+
+    /// What the owner reads, once this holds for it.
+    async fn eventually(&self, line: &str, holds: impl Fn(&Value) -> bool) -> Value {
         let started = Instant::now();
         loop {
-            let instance = self.instance().await;
-            if instance["status"] == status {
-                return instance;
+            let body = self.call(As::Owner, line, json!({})).await.ok();
+            if holds(&body) {
+                return body;
             }
-            assert!(started.elapsed() < Duration::from_secs(30), "waited in vain for {status}: {instance}");
+            assert!(started.elapsed() < Duration::from_secs(30), "waited in vain: {body}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

@@ -64,15 +64,8 @@ async fn installing_tells_the_code_and_says_how_that_went() {
     assert_eq!(instance["configuration"], json!({"a": 1}));
     // The bot's log has it, too, after what the code said to being told goodbye.
     let logs = format!("GET /v1/admin/bots/{}/logs?timeStart=2020-01-01T00:00:00.000Z", bed.server.bot);
-    let started = Instant::now();
-    loop {
-        let page = bed.call(As::Owner, &logs, json!({})).await.ok();
-        if page["logs"][1]["message"] == "The integration mine did not register: the token is wrong" {
-            break;
-        }
-        assert!(started.elapsed() < Duration::from_secs(30), "{page}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let complaint = "The integration mine did not register: the token is wrong";
+    bed.eventually(&logs, |page| page["logs"][1]["message"] == complaint).await;
     bed.code.heard();
     bed.code.behaves(|_| async { says(json!({})) });
     assert_eq!(bed.install(json!({})).await["status"], "registered");
