@@ -112,7 +112,7 @@ impl Actor {
             tokio::select! {
                 Some(done) = self.calls.join_next() => self.take_in(done),
                 Some(settled) = self.settling.join_next() => match settled {
-                    Ok((done, Ok(Settled::Done))) => self.settled(done),
+                    Ok((done, Ok(Settled::Done(outcomes)))) => self.settled(done, outcomes),
                     Ok((_, Ok(Settled::NotOurs))) => return End::Elsewhere,
                     Ok((done, Err(error))) => {
                         tracing::error!(bot = %self.bot, %error, "deliveries can't be settled; trying again");
@@ -288,16 +288,7 @@ impl Actor {
 
     fn take_in(&mut self, ended: Result<Done, tokio::task::JoinError>) {
         match ended {
-            Ok(done) => {
-                if let Outcome::Failed(reason) = &done.outcome {
-                    tracing::warn!(
-                        bot = %self.bot, id = done.row.id, kind = done.row.kind.name(), integration = done.row.target,
-                        reason, "a delivery was given up"
-                    );
-                    self.core.store.log(log_line(&self.bot, &done, reason));
-                }
-                self.ended.push(done);
-            }
+            Ok(done) => self.ended.push(done),
             Err(error) => {
                 tracing::error!(bot = %self.bot, %error, "a call broke off");
                 self.is_broken = true;
@@ -319,16 +310,31 @@ impl Actor {
         });
     }
 
-    fn settled(&mut self, done: Vec<Done>) {
+    /// `outcomes`: how each ended in the end.
+    fn settled(&mut self, done: Vec<Done>, outcomes: Vec<Outcome>) {
         let now = self.core.store.now();
-        for done in done {
-            self.core.counters.settle(done.row.target.is_empty(), &done.outcome);
-            match done.outcome {
-                Outcome::Retry(after, _) => self.window.put_off(&done.row, now.plus_millis(after), 1),
-                Outcome::Wait(after) => self.window.put_off(&done.row, now.plus_millis(after), 0),
-                _ => self.window.end(&done.row),
+        for (Done { row, outcome: ran, .. }, outcome) in done.into_iter().zip(outcomes) {
+            self.core.counters.settle(row.target.is_empty(), &outcome);
+            // Somebody else changed it meanwhile: what is there now is read again.
+            self.more |= outcome == Outcome::Moot && ran != Outcome::Moot;
+            match outcome {
+                Outcome::Retry(after, _) => self.window.put_off(&row, now.plus_millis(after), 1),
+                Outcome::Wait(after) => self.window.put_off(&row, now.plus_millis(after), 0),
+                Outcome::Failed(reason) => {
+                    self.give_up(&row, &reason);
+                    self.window.end(&row);
+                }
+                _ => self.window.end(&row),
             }
         }
+    }
+
+    fn give_up(&self, row: &Waiting, reason: &str) {
+        tracing::warn!(
+            bot = %self.bot, id = row.id, kind = row.kind.name(), integration = row.target, reason,
+            "a delivery was given up"
+        );
+        self.core.store.log(log_line(&self.bot, row, reason));
     }
 
     /// Lets calls under way end, for a while, and settles them.
@@ -342,14 +348,14 @@ impl Actor {
         while let Some(settled) = self.settling.join_next().await {
             match settled {
                 Ok((_, Ok(Settled::NotOurs))) => return End::Elsewhere,
-                Ok((done, Ok(Settled::Done))) => self.settled(done),
+                Ok((done, Ok(Settled::Done(outcomes)))) => self.settled(done, outcomes),
                 _ => {}
             }
         }
         while !self.ended.is_empty() {
             self.settle();
             match self.settling.join_next().await {
-                Some(Ok((done, Ok(Settled::Done)))) => self.settled(done),
+                Some(Ok((done, Ok(Settled::Done(outcomes))))) => self.settled(done, outcomes),
                 Some(Ok((_, Err(error)))) => {
                     tracing::error!(bot = %self.bot, %error, "the last deliveries can't be settled; they are repeated");
                 }
@@ -361,8 +367,7 @@ impl Actor {
 }
 
 /// What the bot's log says of a delivery that was given up.
-fn log_line(bot: &BotId, done: &Done, reason: &str) -> NewLine {
-    let row = &done.row;
+fn log_line(bot: &BotId, row: &Waiting, reason: &str) -> NewLine {
     let to = if row.target.is_empty() { "the bot" } else { &row.target };
     let text = format!("Delivery of {} ({}) to {to} was given up: {reason}", row.id, row.kind.name());
     let conversation_id = (row.lane != row.id).then(|| row.lane.clone());

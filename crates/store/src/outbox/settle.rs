@@ -87,10 +87,12 @@ pub struct Settle {
 }
 
 /// What became of [`Settle`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settled {
-    /// All rows that were still there are settled.
-    Done,
+    /// All rows that were still there are settled. How each ended in the end, in the order of
+    /// [`Settle::done`]: what becomes of a workflow may leave nothing to try again, and what was no longer
+    /// there is moot.
+    Done(Vec<Outcome>),
     /// The lease belongs to somebody else; nothing was changed.
     NotOurs,
 }
@@ -105,9 +107,9 @@ impl Script for Settle {
             return Ok(Settled::NotOurs);
         }
         let present = self.present(tx).await?;
-        let ours = self.done.iter().filter(|done| present.contains(&(done.row.id.as_str(), done.row.attempts)));
+        let is_ours = |done: &Done| present.contains(&(done.row.id.as_str(), done.row.attempts));
         let mut done = Vec::with_capacity(self.done.len());
-        for one in ours {
+        for one in self.done.iter().filter(|one| is_ours(one)) {
             match one.outcome {
                 Outcome::Wait(after) => self.put_off(tx, one, after, 0).await?,
                 _ => done.push(one.clone()),
@@ -126,7 +128,12 @@ impl Script for Settle {
             }
         }
         self.remove(tx, &done).await?;
-        Ok(Settled::Done)
+        let mut ended: HashMap<String, Outcome> = done.into_iter().map(|done| (done.row.id, done.outcome)).collect();
+        let outcome = |one: &Done| match one.outcome {
+            Outcome::Wait(_) if is_ours(one) => one.outcome.clone(),
+            _ => ended.remove(&one.row.id).unwrap_or(Outcome::Moot),
+        };
+        Ok(Settled::Done(self.done.iter().map(outcome).collect()))
     }
 }
 

@@ -104,7 +104,8 @@ contract! {
         assert!(put_off[0].due_at.millis() > bed.store.now().millis() + 50_000);
         assert_eq!(event(&bed, &id).await.status, EventStatus::Pending);
         // Settled once more as it was before, nothing changes.
-        settle(&bed, vec![done(&rows[0], Outcome::Processed)]).await;
+        let settled = settle(&bed, vec![done(&rows[0], Outcome::Processed)]).await;
+        assert_eq!(settled, Settled::Done(vec![Outcome::Moot]));
         assert_eq!(waiting(&bed).await, put_off);
 
         // What others answer may hold anything.
@@ -244,7 +245,7 @@ contract! {
         bed.store.release_leases("a", Some(bed.bot.clone())).await.unwrap();
         assert!(bed.store.take_lease(&bed.bot, "b").await.unwrap());
         assert_eq!(settle("a").await.unwrap(), Settled::NotOurs);
-        assert_eq!(settle("b").await.unwrap(), Settled::Done);
+        assert_eq!(settle("b").await.unwrap(), Settled::Done(vec![Outcome::Processed]));
         assert!(waiting(&bed).await.is_empty());
     }
 }
@@ -401,7 +402,7 @@ contract! {
         assert!(matches!(moot[&row.id], Content::Moot), "it is in progress");
         let workflow_update = duologue_store::outbox::read::WorkflowUpdate { id: id.clone(), what: "workflow_started".into() };
         let failing = Done { workflow: Some(workflow_update), ..done(&row, Outcome::Retry(1, "broke".into())) };
-        settle(&bed, vec![failing]).await;
+        assert_eq!(settle(&bed, vec![failing]).await, Settled::Done(vec![Outcome::Failed("broke".into())]));
         assert_eq!(event(&bed, &row.id).await.status, EventStatus::Failed);
         assert_eq!(status().await, WorkflowStatus::Pending);
         // Never acknowledged again: three deliveries, then it has failed.
