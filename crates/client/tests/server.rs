@@ -460,13 +460,13 @@ async fn an_unreachable_server_is_named() {
 
 #[tokio::test]
 async fn timeouts_cover_the_whole_answer() {
-    for step in [Step::Hang, Step::Pieces(vec!["{", "\"user\"", ":"], Duration::from_millis(150))] {
+    for step in [Step::Hang, Step::Pieces(vec!["{", "\"user\"", ":"], Duration::from_millis(900))] {
         let server = Server::start(vec![step]).await;
-        let client = server.builder().timeout(Duration::from_millis(200)).retry(RetryPolicy::none()).build().unwrap();
+        let client = server.builder().timeout(Duration::from_secs(2)).retry(RetryPolicy::none()).build().unwrap();
         let start = Instant::now();
         let error = client.get_user("user_1").await.unwrap_err();
         assert!(error.is_timeout() && error.may_have_been_applied(), "{error}");
-        assert!(start.elapsed() < Duration::from_secs(2));
+        assert!(start.elapsed() < Duration::from_secs(20));
     }
 }
 
@@ -474,12 +474,12 @@ async fn timeouts_cover_the_whole_answer() {
 async fn timeouts_are_repeated_for_gets_and_not_for_posts() {
     let script = vec![Step::Hang, answer(200, json!({"user": user("user_1")}))];
     let server = Server::start(script.clone()).await;
-    let client = server.builder().timeout(Duration::from_secs(1)).build().unwrap();
+    let client = server.builder().timeout(Duration::from_secs(2)).build().unwrap();
     client.get_user("user_1").await.unwrap();
     assert_eq!(server.received().len(), 2);
 
     let server = Server::start(script).await;
-    let client = server.builder().timeout(Duration::from_millis(200)).build().unwrap();
+    let client = server.builder().timeout(Duration::from_secs(2)).build().unwrap();
     assert!(client.create_user(CreateUser::new()).await.unwrap_err().is_timeout());
     assert_eq!(server.received().len(), 1);
 }
@@ -610,8 +610,8 @@ async fn logs_have_their_token_beside_the_lines() {
 
 #[tokio::test]
 async fn transcripts_arrive_in_pieces_however_long_they_take() {
-    let server = Server::start(vec![Step::Pieces(vec!["one ", "two ", "three"], Duration::from_millis(600))]).await;
-    let client = server.builder().timeout(Duration::from_secs(1)).build().unwrap();
+    let server = Server::start(vec![Step::Pieces(vec!["one ", "two ", "three"], Duration::from_millis(1200))]).await;
+    let client = server.builder().timeout(Duration::from_secs(3)).build().unwrap();
     let pieces = client.transcript("conv_1", "text").await.unwrap();
     let text: Vec<Bytes> = pieces.try_collect().await.unwrap();
     assert_eq!(text.concat(), b"one two three");

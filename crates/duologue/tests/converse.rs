@@ -9,7 +9,11 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     path::Path,
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use duologue_client::{Client, CreateMessage, StreamExt, id::UserId};
@@ -118,7 +122,7 @@ fn installation(folder: &Path, stub: &str) {
     let bot = folder.join("bots/shop");
     let config = json!({
         "id": "shop", "name": "The shop", "version": "12.31.10", "defaultLanguage": "en", "languages": ["en"],
-        "dialog": {"timeoutInterval": "1s", "sessionTimeoutInterval": "1h"},
+        "dialog": {"timeoutInterval": "1h", "sessionTimeoutInterval": "1h"},
     });
     write(&bot.join("bot.config.json"), &config.to_string());
     let elements = json!([
@@ -181,10 +185,10 @@ fn slow_installation(folder: &Path) {
     let bot = folder.join("bots/shop");
     let config = json!({
         "id": "shop", "name": "The shop", "version": "12.31.10", "defaultLanguage": "en", "languages": ["en"],
-        "converse": {"timeout": "700ms"},
+        "converse": {"timeout": "2s"},
     });
     write(&bot.join("bot.config.json"), &config.to_string());
-    let pause = "await new Promise(resolve => setTimeout(resolve, 1500))";
+    let pause = "await new Promise(resolve => setTimeout(resolve, 4000))";
     let action = format!(
         "const run = async () => {{\n{pause}\nawait bp.events.replyToEvent(event, [{{ text: 'slowly' }}])\n}}\nreturn run()"
     );
@@ -221,7 +225,7 @@ fn stub() -> String {
 
 /// A server of the bot that may ask the stub.
 fn serve(database: Option<&str>) -> (Server, tempfile::TempDir) {
-    serve_waiting(database, "1s")
+    serve_waiting(database, "1h")
 }
 
 /// The same with a bot whose dialogs wait so long for their user.
@@ -231,7 +235,7 @@ fn serve_waiting(database: Option<&str>, interval: &str) -> (Server, tempfile::T
     let config = folder.path().join("bots/shop/bot.config.json");
     let changed = fs::read_to_string(&config)
         .unwrap()
-        .replace(r#""timeoutInterval":"1s""#, &format!(r#""timeoutInterval":"{interval}""#));
+        .replace(r#""timeoutInterval":"1h""#, &format!(r#""timeoutInterval":"{interval}""#));
     fs::write(config, changed).unwrap();
     let data = folder.path().to_str().unwrap();
     let server = Server::prepare(database, &[]).with(&["--v12-data", data, "--allow-outbound", "127.0.0.1"]).serve();
@@ -270,14 +274,6 @@ async fn a_bot_lives(database: Option<&str>) {
     server.restart();
     assert_eq!(says(&server, "bob", "count"), ["2 of 7"]);
 
-    // A dialog whose user stays away ends, also while nobody serves it.
-    assert_eq!(says(&server, "eve", "hi"), ["Hello eve"]);
-    server.kill();
-    std::thread::sleep(Duration::from_millis(1200));
-    server.restart();
-    std::thread::sleep(Duration::from_millis(2500));
-    assert_eq!(says(&server, "eve", "again"), ["Are you still there?", "Hello eve"]);
-
     // The bot's conversations are listed like all others.
     let client = Client::builder().api_url(&server.url).token(&server.token).bot_id("shop").build().unwrap();
     let conversations: Vec<_> = client.list_conversations().channel("api").items().map(Result::unwrap).collect().await;
@@ -298,6 +294,38 @@ async fn a_bot_lives(database: Option<&str>) {
     client.delete_conversation(&bobs.id).await.unwrap();
     assert_eq!(says(&server, "bob", "hi"), ["Hello bob"]);
     assert_eq!(says(&server, "bob", "count"), ["1 of 7"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dialog_whose_user_stays_away_ends_on_sqlite() {
+    a_dialog_ends(None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dialog_whose_user_stays_away_ends_on_postgres() {
+    if let Some(database) = support::postgres().await {
+        a_dialog_ends(Some(&database));
+    }
+}
+
+fn a_dialog_ends(database: Option<&str>) {
+    let (mut server, _folder) = serve_waiting(database, "1s");
+    assert_eq!(says(&server, "eve", "hi"), ["Hello eve"]);
+    // Its time passes while nobody serves it.
+    server.kill();
+    std::thread::sleep(Duration::from_millis(1200));
+    server.restart();
+    let started = Instant::now();
+    loop {
+        std::thread::sleep(Duration::from_millis(2500));
+        let heard = says(&server, "eve", "again");
+        if heard == ["Are you still there?", "Hello eve"] {
+            break;
+        }
+        // She came before it was noticed. Her time begins anew.
+        assert_eq!(heard, ["You said again"]);
+        assert!(started.elapsed() < Duration::from_secs(60), "it never ends");
+    }
 }
 
 #[test]
@@ -392,7 +420,12 @@ async fn what_comes_late_comes_with_the_next_answer() {
     // In a hook it does. The turn goes on.
     let gone = say_to(&server, "shop", "ada", "hook");
     assert_eq!((gone.status, gone.json()["message"].as_str()), (400, Some("Request timed out.")));
-    std::thread::sleep(Duration::from_millis(1500));
+    let said = "SELECT COUNT(*) FROM messages WHERE payload LIKE '%You said hook%'";
+    let started = Instant::now();
+    while server.number(said).await == 0 {
+        assert!(started.elapsed() < Duration::from_secs(60), "the turn doesn't end");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     server.restart();
     assert_eq!(says(&server, "ada", "tea"), ["You said hook", "You said tea"]);
     // So does what somebody says for the bot through the other API.
@@ -420,8 +453,7 @@ async fn a_power_cut_loses_no_answered_turn_on_postgres() {
 
 /// Kills the server in the middle of turns: what was answered counts once, what wasn't at most once.
 async fn power_cuts(database: Option<&str>) {
-    // On a busy machine a restart may take longer than a dialog waits, which would begin anew.
-    let (mut server, _folder) = serve_waiting(database, "1h");
+    let (mut server, _folder) = serve(database);
     let users = ["a1", "a2", "a3", "a4"];
     for user in users {
         says(&server, user, "hi");
@@ -430,14 +462,17 @@ async fn power_cuts(database: Option<&str>) {
     let mut asked = [0_u64; 4];
     for round in 0..3_u64 {
         let address = server.url.strip_prefix("http://").unwrap().to_owned();
+        let heard = users.map(|_| Arc::new(AtomicBool::new(false)));
         let callers: Vec<_> = users
             .iter()
-            .map(|user| {
-                let (address, user) = (address.clone(), (*user).to_owned());
-                std::thread::spawn(move || count_until_it_breaks(&address, &user))
+            .zip(&heard)
+            .map(|(user, heard)| {
+                let (address, user, heard) = (address.clone(), (*user).to_owned(), heard.clone());
+                std::thread::spawn(move || count_until_it_breaks(&address, &user, &heard))
             })
             .collect();
-        std::thread::sleep(Duration::from_millis(300 + 170 * round));
+        eventually(|| heard.iter().all(|heard| heard.load(Ordering::Relaxed)));
+        std::thread::sleep(Duration::from_millis(200 + 170 * round));
         server.kill();
         for (at, caller) in callers.into_iter().enumerate() {
             let (last, sent) = caller.join().unwrap();
@@ -461,8 +496,9 @@ async fn power_cuts(database: Option<&str>) {
     }
 }
 
-/// Counts until the connection breaks: the last count that was answered, and how often was asked.
-fn count_until_it_breaks(address: &str, user: &str) -> (Option<u64>, u64) {
+/// Counts until the connection breaks: the last count that was answered, and how often was asked. `heard` tells
+/// that there was an answer.
+fn count_until_it_breaks(address: &str, user: &str, heard: &AtomicBool) -> (Option<u64>, u64) {
     let (mut last, mut asked) = (None, 0);
     let body = r#"{"type":"text","text":"count"}"#;
     loop {
@@ -474,9 +510,10 @@ fn count_until_it_breaks(address: &str, user: &str) -> (Option<u64>, u64) {
         );
         asked += 1;
         let mut answer = String::new();
-        let heard = stream.write_all(head.as_bytes()).and_then(|()| stream.read_to_string(&mut answer));
-        let Some(text) = answer.split(r#""text":""#).nth(1).filter(|_| heard.is_ok()) else { return (last, asked) };
+        let read = stream.write_all(head.as_bytes()).and_then(|()| stream.read_to_string(&mut answer));
+        let Some(text) = answer.split(r#""text":""#).nth(1).filter(|_| read.is_ok()) else { return (last, asked) };
         last = text.split(' ').next().unwrap().parse().ok().or(last);
+        heard.store(true, Ordering::Relaxed);
     }
 }
 

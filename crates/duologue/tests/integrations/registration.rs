@@ -224,16 +224,16 @@ async fn what_is_removed_hears_of_it_but_nothing_waits_for_it_for_long() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn code_that_is_slow_or_broken_is_waited_for_a_while() {
-    let bed = Bed::new(json!({"maxExecutionTime": 1})).await;
+    let bed = Bed::new(json!({"maxExecutionTime": 3})).await;
     bed.code.behaves(|_| async {
-        tokio::time::sleep(Duration::from_secs(20)).await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
         says(json!({}))
     });
     let started = Instant::now();
     let instance = bed.install(json!({})).await;
     assert_eq!(instance["status"], "registration_failed");
-    assert!(instance["statusReason"].as_str().unwrap().contains("did not answer within 1 s"), "{instance}");
-    assert!(started.elapsed() < Duration::from_secs(10));
+    assert!(instance["statusReason"].as_str().unwrap().contains("did not answer within 3 s"), "{instance}");
+    assert!(started.elapsed() < Duration::from_secs(30));
     bed.code.heard();
 
     // What may pass is tried once more.

@@ -70,24 +70,40 @@ async fn runs_that_wait_for_the_host_hold_nobody_up() {
     }
 }
 
+/// Notes how many have ended when it is called.
+struct Look(Arc<AtomicUsize>, usize);
+
+impl Calls for Look {
+    async fn call(&mut self, _: &str, _: Vec<Value>) -> Result<Value, String> {
+        self.1 = self.0.load(Ordering::SeqCst);
+        Ok(json!(1))
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_owner_that_floods_the_queue_leaves_the_others_their_turn() {
     let pool = Arc::new(Pool::new(config(1)).unwrap());
-    let spin = "const end = Date.now() + 30; while (Date.now() < end);";
-    let flood: Vec<_> = (0..40)
+    let spin = "const end = Date.now() + 50; while (Date.now() < end);";
+    let ended = Arc::new(AtomicUsize::new(0));
+    let flood: Vec<_> = (0..60)
         .map(|_| {
-            let pool = pool.clone();
-            tokio::spawn(async move { pool.run(action(spin), &mut NoCalls).await })
+            let (pool, ended) = (pool.clone(), ended.clone());
+            tokio::spawn(async move {
+                pool.run(action(spin), &mut NoCalls).await.unwrap();
+                ended.fetch_add(1, Ordering::SeqCst);
+            })
         })
         .collect();
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    let mut other = action("return 'other'");
+    while pool.stats().queued < 50 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let mut other = action("return bp.bots.getBotById('b')");
     other.owner = "other".into();
-    pool.run(other, &mut NoCalls).await.unwrap();
-    let left = flood.iter().filter(|run| !run.is_finished()).count();
-    assert!(left > 25, "{left}");
+    let mut look = Look(ended, 0);
+    pool.run(other, &mut look).await.unwrap();
+    assert!(look.1 < 50, "all others had their turn before");
     for run in flood {
-        run.await.unwrap().unwrap();
+        run.await.unwrap();
     }
 }
 
@@ -96,17 +112,21 @@ async fn a_full_queue_is_an_answer() {
     let mut config = config(1);
     config.queue = 1;
     let pool = Pool::new(config).unwrap();
-    let spin = || action("const end = Date.now() + 1000; while (Date.now() < end);");
     let (mut a, mut b, mut c) = (NoCalls, NoCalls, NoCalls);
     let late = async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        pool.run(spin(), &mut b).await
+        while pool.stats().computing == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        pool.run(action("return 2"), &mut b).await
     };
     let later = async {
-        tokio::time::sleep(Duration::from_millis(150)).await;
-        pool.run(spin(), &mut c).await
+        while pool.stats().queued == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        pool.run(action("return 3"), &mut c).await
     };
-    let (first, second, third) = tokio::join!(pool.run(spin(), &mut a), late, later);
+    let spin = action("const end = Date.now() + 3000; while (Date.now() < end);");
+    let (first, second, third) = tokio::join!(pool.run(spin, &mut a), late, later);
     first.unwrap();
     second.unwrap();
     assert_eq!(third.unwrap_err().class, Class::Busy);
@@ -117,7 +137,7 @@ async fn a_run_that_waited_too_long_is_refused() {
     let mut config = config(1);
     config.patience = Duration::from_millis(500);
     let pool = Pool::new(config).unwrap();
-    let spin = || action("const end = Date.now() + 1500; while (Date.now() < end);");
+    let spin = || action("const end = Date.now() + 3000; while (Date.now() < end);");
     let (mut a, mut b) = (NoCalls, NoCalls);
     let (first, second) = tokio::join!(pool.run(spin(), &mut a), pool.run(spin(), &mut b));
     first.unwrap();
@@ -142,7 +162,10 @@ async fn a_worker_that_dies_costs_one_run() {
     run.limits.compute = Duration::from_secs(10);
     let mut calls = NoCalls;
     let killer = async {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        while pool.stats().computing == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
         kill("dies");
     };
     let (outcome, ()) = tokio::join!(pool.run(run, &mut calls), killer);
@@ -205,7 +228,7 @@ async fn workers_are_locked_in_and_end_with_the_pool() {
     }
     drop(pool);
     let gone = || !std::path::Path::new(&format!("/proc/{worker}")).exists();
-    for _ in 0..100 {
+    for _ in 0..1500 {
         if gone() {
             return;
         }

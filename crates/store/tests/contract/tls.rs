@@ -18,7 +18,7 @@ async fn take_tls(url: &str, certificate: &rcgen::CertifiedKey<rcgen::KeyPair>) 
     }
     client.batch_execute("ALTER SYSTEM SET ssl = on").await.unwrap();
     client.batch_execute("SELECT pg_reload_conf()").await.unwrap();
-    for _ in 0..100 {
+    for _ in 0..1000 {
         let row = client.query_one("SELECT current_setting('ssl')", &[]).await.unwrap();
         if row.get::<_, &str>(0) == "on" {
             return;
