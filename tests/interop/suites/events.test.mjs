@@ -107,7 +107,7 @@ once('an unknown status filter is refused', async (w) => {
 
 every('a scheduled event waits and then goes', 'createEvent', async (w) => {
   const { client } = await w.asBot()
-  const { event } = await client.createEvent({ type: 'soon', payload: { a: 1 }, schedule: { delay: 500 } })
+  const { event } = await client.createEvent({ type: 'soon', payload: { a: 1 }, schedule: { delay: 1500 } })
   assert.equal(event.status, 'scheduled')
   assert.equal((await client.getEvent({ id: event.id })).event.status, 'scheduled')
   const due = await eventually(async () => {

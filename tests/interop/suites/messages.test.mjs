@@ -212,7 +212,7 @@ every('messages written at once keep one order that every reader sees', 'createM
 
 every('a scheduled message has an id at once and is listed when due', 'createMessage', async (w) => {
   const { client, conversation, say } = await w.scene()
-  const message = await say('later', { schedule: { delay: 700 } })
+  const message = await say('later', { schedule: { delay: 1500 } })
   assert.match(message.id, /^msg_/)
   const listed = async () => (await client.listMessages({ conversationId: conversation.id })).messages.map((m) => m.id)
   assert.deepEqual(await listed(), [])

@@ -86,13 +86,13 @@ eachWay('events: own, of an integration, scheduled', async (w, way) => {
   await desk.createEvent({ type: 'rung', payload: { times: 2 } })
   assert.deepEqual((await noted(bot, 'event desk:rung'))[0].payload, { times: 2 })
 
-  const { event: later } = await client.createEvent({ type: 'placed', payload: { order: 2 }, schedule: { delay: 700 } })
+  const { event: later } = await client.createEvent({ type: 'placed', payload: { order: 2 }, schedule: { delay: 1500 } })
   assert.equal(later.status, 'scheduled')
-  const { event: never } = await client.createEvent({ type: 'placed', payload: { order: 3 }, schedule: { delay: 700 } })
+  const { event: never } = await client.createEvent({ type: 'placed', payload: { order: 3 }, schedule: { delay: 1500 } })
   await client.cancelScheduledEvent({ id: never.id })
   const both = await noted(bot, 'event placed', (found) => found.length === 2)
   assert.deepEqual([both[1].id, both[1].payload], [later.id, { order: 2 }])
-  assert.ok(both[1].at >= Date.parse(later.createdAt) + 700, 'not before its time')
+  assert.ok(both[1].at >= Date.parse(later.createdAt) + 1500, 'not before its time')
 
   const found = await noted(bot, 'after event', (found) => found.filter((note) => note.type === 'placed').length === 2)
   assert.ok(found.some((note) => note.type === 'desk:rung'))

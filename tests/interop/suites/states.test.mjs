@@ -146,12 +146,12 @@ every('names may hold any character', 'setState', async (w) => {
 every('a state expires when it lies idle', 'setState', async (w) => {
   const { bot, client } = await w.asBot()
   const key = { type: 'bot', id: bot.id, name: 's' }
-  const { state } = await client.setState({ ...key, payload: { a: 1 }, expiry: 400 })
-  assert.equal(state.expiry, 400)
+  const { state } = await client.setState({ ...key, payload: { a: 1 }, expiry: 1500 })
+  assert.equal(state.expiry, 1500)
   const left = Date.parse(state.expiresAt) - Date.parse(state.updatedAt)
-  assert.ok(Math.abs(left - 400) < 50, `expires ${left} ms after the write`)
+  assert.ok(Math.abs(left - 1500) < 50, `expires ${left} ms after the write`)
   assert.deepEqual((await client.getState(key)).state.payload, { a: 1 })
-  await sleep(700)
+  await sleep(1800)
   await w.refused('ResourceNotFound', client.getState(key))
   await w.refused('ResourceNotFound', client.patchState({ ...key, payload: {} }))
   const { state: fresh } = await client.getOrSetState({ ...key, payload: { b: 2 } })
@@ -161,9 +161,9 @@ every('a state expires when it lies idle', 'setState', async (w) => {
 every('reading restarts the idle clock', 'getState', async (w) => {
   const { bot, client } = await w.asBot()
   const key = { type: 'bot', id: bot.id, name: 's' }
-  await client.setState({ ...key, payload: { a: 1 }, expiry: 900 })
-  for (let n = 0; n < 4; n++) {
-    await sleep(400)
+  await client.setState({ ...key, payload: { a: 1 }, expiry: 2000 })
+  for (let n = 0; n < 3; n++) {
+    await sleep(800)
     assert.deepEqual((await client.getState(key)).state.payload, { a: 1 })
   }
 })

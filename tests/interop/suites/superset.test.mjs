@@ -35,12 +35,12 @@ once('listStates knows what it lists', async (w) => {
 once('deleteState deletes, twice is not found, and no event tells of it', async (w) => {
   const { bot, client } = await w.asBot()
   const botId = bot.id
-  await client.setState({ type: 'bot', id: botId, name: 'a#b/c', payload: {}, expiry: 1000 })
+  await client.setState({ type: 'bot', id: botId, name: 'a#b/c', payload: {}, expiry: 3000 })
   const target = `/v1/chat/states/bot/${botId}/a%23b%2Fc`
   assert.deepEqual(await ok('DELETE', target, { botId }), {})
   await refusedRaw('ResourceNotFound', 'DELETE', target, { botId })
   await w.refused('ResourceNotFound', client.getState({ type: 'bot', id: botId, name: 'a#b/c' }))
   await refusedRaw('ResourceNotFound', 'DELETE', `/v1/chat/states/user/${nobody('user')}/s`, { botId })
-  await new Promise((resolve) => setTimeout(resolve, 1500))
+  await new Promise((resolve) => setTimeout(resolve, 3500))
   assert.deepEqual((await client.listEvents({ type: 'state_expired' })).events, [])
 })

@@ -127,10 +127,10 @@ every('a paused workflow does not time out', 'updateWorkflow', async (w) => {
   const { workflow } = await client.createWorkflow({
     name: 'w',
     status: 'listening',
-    timeoutAt: new Date(Date.now() + 2000).toISOString(),
+    timeoutAt: new Date(Date.now() + 3000).toISOString(),
   })
   await client.updateWorkflow({ id: workflow.id, status: 'paused' })
-  await new Promise((resolve) => setTimeout(resolve, 4000))
+  await new Promise((resolve) => setTimeout(resolve, 4500))
   assert.equal((await client.getWorkflow({ id: workflow.id })).workflow.status, 'paused')
 })
 
