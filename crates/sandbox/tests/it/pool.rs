@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use duologue_sandbox::{Calls, Class, Config, NoCalls, Pool, PoolError};
+use duologue_sandbox::{Calls, Class, Config, NoCalls, Pool, PoolError, Run};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -107,6 +107,13 @@ async fn an_owner_that_floods_the_queue_leaves_the_others_their_turn() {
     }
 }
 
+/// Computes for three seconds.
+fn busy() -> Run {
+    let mut run = action("const end = Date.now() + 3000; while (Date.now() < end);");
+    run.limits.compute = Duration::from_secs(10);
+    run
+}
+
 #[tokio::test]
 async fn a_full_queue_is_an_answer() {
     let mut config = config(1);
@@ -125,8 +132,7 @@ async fn a_full_queue_is_an_answer() {
         }
         pool.run(action("return 3"), &mut c).await
     };
-    let spin = action("const end = Date.now() + 3000; while (Date.now() < end);");
-    let (first, second, third) = tokio::join!(pool.run(spin, &mut a), late, later);
+    let (first, second, third) = tokio::join!(pool.run(busy(), &mut a), late, later);
     first.unwrap();
     second.unwrap();
     assert_eq!(third.unwrap_err().class, Class::Busy);
@@ -137,9 +143,8 @@ async fn a_run_that_waited_too_long_is_refused() {
     let mut config = config(1);
     config.patience = Duration::from_millis(500);
     let pool = Pool::new(config).unwrap();
-    let spin = || action("const end = Date.now() + 3000; while (Date.now() < end);");
     let (mut a, mut b) = (NoCalls, NoCalls);
-    let (first, second) = tokio::join!(pool.run(spin(), &mut a), pool.run(spin(), &mut b));
+    let (first, second) = tokio::join!(pool.run(busy(), &mut a), pool.run(busy(), &mut b));
     first.unwrap();
     assert_eq!(second.unwrap_err().class, Class::Busy);
 }
