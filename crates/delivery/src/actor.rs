@@ -61,7 +61,7 @@ pub(crate) struct Actor {
     known: HashMap<String, Known>,
     calls: JoinSet<Done>,
     ended: Vec<Done>,
-    settling: JoinSet<(Vec<Done>, duologue_store::Result<Settled>)>,
+    settling: JoinSet<(Arc<[Done]>, duologue_store::Result<Settled>)>,
 }
 
 /// Why an actor ended.
@@ -112,11 +112,11 @@ impl Actor {
             tokio::select! {
                 Some(done) = self.calls.join_next() => self.take_in(done),
                 Some(settled) = self.settling.join_next() => match settled {
-                    Ok((done, Ok(Settled::Done(outcomes)))) => self.settled(done, outcomes),
+                    Ok((done, Ok(Settled::Done(outcomes)))) => self.settled(&done, outcomes),
                     Ok((_, Ok(Settled::NotOurs))) => return End::Elsewhere,
                     Ok((done, Err(error))) => {
                         tracing::error!(bot = %self.bot, %error, "deliveries can't be settled; trying again");
-                        self.ended.extend(done);
+                        self.ended.extend(done.iter().cloned());
                         tokio::time::sleep(AFTER_FAILURE).await;
                     }
                     Err(error) => tracing::error!(bot = %self.bot, %error, "settling broke off"),
@@ -302,7 +302,7 @@ impl Actor {
             return;
         }
         let rest = self.ended.split_off(self.ended.len().min(SETTLED));
-        let done = std::mem::replace(&mut self.ended, rest);
+        let done: Arc<[Done]> = std::mem::replace(&mut self.ended, rest).into();
         let (store, bot, owner) = (self.core.store.clone(), self.bot.clone(), self.owner.clone());
         self.settling.spawn(async move {
             let settled = store.settle_deliveries(Settle { bot, owner, done: done.clone() }).await;
@@ -311,20 +311,20 @@ impl Actor {
     }
 
     /// `outcomes`: how each ended in the end.
-    fn settled(&mut self, done: Vec<Done>, outcomes: Vec<Outcome>) {
+    fn settled(&mut self, done: &[Done], outcomes: Vec<Outcome>) {
         let now = self.core.store.now();
-        for (Done { row, outcome: ran, .. }, outcome) in done.into_iter().zip(outcomes) {
+        for (Done { row, outcome: ran, .. }, outcome) in done.iter().zip(outcomes) {
             self.core.counters.settle(row.target.is_empty(), &outcome);
             // Somebody else changed it meanwhile: what is there now is read again.
-            self.more |= outcome == Outcome::Moot && ran != Outcome::Moot;
+            self.more |= outcome == Outcome::Moot && *ran != Outcome::Moot;
             match outcome {
-                Outcome::Retry(after, _) => self.window.put_off(&row, now.plus_millis(after), 1),
-                Outcome::Wait(after) => self.window.put_off(&row, now.plus_millis(after), 0),
+                Outcome::Retry(after, _) => self.window.put_off(row, now.plus_millis(after), 1),
+                Outcome::Wait(after) => self.window.put_off(row, now.plus_millis(after), 0),
                 Outcome::Failed(reason) => {
-                    self.give_up(&row, &reason);
-                    self.window.end(&row);
+                    self.give_up(row, &reason);
+                    self.window.end(row);
                 }
-                _ => self.window.end(&row),
+                _ => self.window.end(row),
             }
         }
     }
@@ -348,14 +348,14 @@ impl Actor {
         while let Some(settled) = self.settling.join_next().await {
             match settled {
                 Ok((_, Ok(Settled::NotOurs))) => return End::Elsewhere,
-                Ok((done, Ok(Settled::Done(outcomes)))) => self.settled(done, outcomes),
+                Ok((done, Ok(Settled::Done(outcomes)))) => self.settled(&done, outcomes),
                 _ => {}
             }
         }
         while !self.ended.is_empty() {
             self.settle();
             match self.settling.join_next().await {
-                Some(Ok((done, Ok(Settled::Done(outcomes))))) => self.settled(done, outcomes),
+                Some(Ok((done, Ok(Settled::Done(outcomes))))) => self.settled(&done, outcomes),
                 Some(Ok((_, Err(error)))) => {
                     tracing::error!(bot = %self.bot, %error, "the last deliveries can't be settled; they are repeated");
                 }

@@ -19,7 +19,7 @@ use duologue_client::{
     SetState, StateType, StreamExt, Timestamp, id::ConversationId,
 };
 use serde_json::json;
-use support::Server;
+use support::{Server, until};
 
 /// How many states expire at once.
 const MANY: usize = 100_000;
@@ -170,14 +170,14 @@ async fn schedule_over_a_restart(database: Option<&str>) {
     let client = server.client();
     let fired =
         |counts: &Counts, kind: &str| counts.get(&(kind.to_owned(), EventStatus::Pending)).copied().unwrap_or(0);
-    wait(|| async { fired(&count(&client).await, "early") == EACH }).await;
+    until(async || fired(&count(&client).await, "early") == EACH).await;
     let counts = count(&client).await;
     if now() < late {
         assert_eq!(fired(&counts, "late"), 0, "some fired early");
     }
-    wait(|| async { fired(&count(&client).await, "late") == EACH }).await;
+    until(async || fired(&count(&client).await, "late") == EACH).await;
     assert!(now() >= late);
-    wait(|| async {
+    until(async || {
         client.list_messages().conversation(&conversation).page_size(100).all().await.unwrap().len() == EACH
     })
     .await;
@@ -208,14 +208,6 @@ async fn count(client: &Client) -> Counts {
 fn now() -> Timestamp {
     let since = std::time::UNIX_EPOCH.elapsed().unwrap();
     Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap())
-}
-
-async fn wait<F: Future<Output = bool>>(is_so: impl Fn() -> F) {
-    let started = Instant::now();
-    while !is_so().await {
-        assert!(started.elapsed() < Duration::from_secs(60), "waited in vain");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
 
 fn text(message: &Message) -> String {
@@ -257,7 +249,7 @@ async fn what_is_due_fires_once_in_three_processes() {
         let of = |kind: &str| events.iter().filter(|event| event.kind == kind).cloned().collect::<Vec<Event>>();
         (of("tick"), of("state_expired"))
     };
-    wait(|| async {
+    until(async || {
         let (ticks, expired) = pending().await;
         ticks.len() == EACH && expired.len() >= EACH
     })

@@ -12,10 +12,7 @@ mod support;
 mod targets;
 mod workflows;
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::collections::HashMap;
 
 use bot::TestBot;
 use duologue_client::{
@@ -23,7 +20,7 @@ use duologue_client::{
     id::{ConversationId, IntegrationId, UserId},
 };
 use serde_json::json;
-use support::Server;
+use support::{Server, until};
 
 /// Runs a case on SQLite, and on PostgreSQL if there is one.
 macro_rules! on_both {
@@ -111,12 +108,4 @@ impl Place {
 
 pub fn text(conversation: &ConversationId, user: &UserId, text: &str) -> CreateMessage {
     CreateMessage::new(conversation, user, "text", json!({ "text": text }))
-}
-
-pub async fn until(is_so: impl AsyncFn() -> bool) {
-    let started = Instant::now();
-    while !is_so().await {
-        assert!(started.elapsed() < Duration::from_secs(60), "waited in vain");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }

@@ -298,6 +298,15 @@ pub fn eventually(mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// The same of what is asked asynchronously.
+pub async fn until(is_so: impl AsyncFn() -> bool) {
+    let started = Instant::now();
+    while !is_so().await {
+        assert!(started.elapsed() < Duration::from_secs(60), "waited in vain");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// A command of the binary.
 pub struct Invocation {
     command: Command,

@@ -3,7 +3,10 @@
 //! A row is settled only if it is still there with as many attempts as before the call, so that
 //! settling twice, or by somebody who has lost the bot's lease, changes nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use duologue_model::{
     Timestamp,
@@ -82,8 +85,8 @@ pub struct Settle {
     pub bot: BotId,
     /// Who holds its lease, where there are leases.
     pub owner: Option<String>,
-    /// What is settled.
-    pub done: Vec<Done>,
+    /// What is settled. Shared with whoever has to know what was tried.
+    pub done: Arc<[Done]>,
 }
 
 /// What became of [`Settle`].
@@ -128,10 +131,11 @@ impl Script for Settle {
             }
         }
         self.remove(tx, &done).await?;
-        let mut ended: HashMap<String, Outcome> = done.into_iter().map(|done| (done.row.id, done.outcome)).collect();
+        // In the same order, without those that weren't there or only wait.
+        let mut settled = done.into_iter().peekable();
         let outcome = |one: &Done| match one.outcome {
             Outcome::Wait(_) if is_ours(one) => one.outcome.clone(),
-            _ => ended.remove(&one.row.id).unwrap_or(Outcome::Moot),
+            _ => settled.next_if(|done| done.row.id == one.row.id).map_or(Outcome::Moot, |done| done.outcome),
         };
         Ok(Settled::Done(self.done.iter().map(outcome).collect()))
     }

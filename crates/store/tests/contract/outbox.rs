@@ -69,7 +69,7 @@ fn done(row: &Waiting, outcome: Outcome) -> Done {
 }
 
 async fn settle(bed: &Bed, done: Vec<Done>) -> Settled {
-    bed.store.settle_deliveries(Settle { bot: bed.bot.clone(), owner: None, done }).await.unwrap()
+    bed.store.settle_deliveries(Settle { bot: bed.bot.clone(), owner: None, done: done.into() }).await.unwrap()
 }
 
 async fn event(bed: &Bed, id: &str) -> Event {
@@ -231,7 +231,7 @@ contract! {
         hear(&bed, &slack, "hello").await;
         let row = waiting(&bed).await.remove(0);
         let settle = |owner: &str| bed.store.settle_deliveries(Settle {
-            bot: bed.bot.clone(), owner: Some(owner.into()), done: vec![done(&row, Outcome::Processed)],
+            bot: bed.bot.clone(), owner: Some(owner.into()), done: [done(&row, Outcome::Processed)].into(),
         });
         assert_eq!(bed.store.bots_waiting().await.unwrap(), std::slice::from_ref(&bed.bot));
         assert!(bed.store.take_lease(&bed.bot, "a").await.unwrap());
